@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# paxrack. `make help` lists the targets; V=1 shows every command.
+
+# Debian's own tools and python, whatever else is installed.
+export PATH := /usr/sbin:/usr/bin:/sbin:/bin:$(PATH)
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-print-directory
+ifndef MAKE_RESTARTS
+ifeq ($(filter -j% --jobs%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+endif
+ifneq ($(V),1)
+Q := @
+say = @printf '  %-6s %s\n' $(1) $(2)
+endif
+
+B := build
+CFLAGS ?= -O2 -g
+ALL_CFLAGS = $(CFLAGS) -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -I. -I$(B) -MMD -MP
+BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I. -I/usr/include/$(shell uname -m)-linux-gnu -MMD -MP
+
+REPLICA := $(patsubst %.c,$(B)/%.o,$(filter-out replica/main.c replica/client.c replica/sim.c \
+	$(wildcard replica/test_*.c),$(wildcard replica/*.c))) $(B)/vr.pb.o
+NETNS := $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard netns/test_*.c),$(wildcard netns/*.c)))
+TOPO := $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcard topo/*.c)))
+UNITS := $(patsubst %.c,$(B)/%,$(notdir $(wildcard replica/test_*.c netns/test_*.c topo/test_*.c)))
+BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
+PROGRAMS := $(B)/rack $(B)/replica $(B)/client
+
+.PHONY: all run test shell format clean help deps-build deps-test programs units
+all: deps-build ## build everything into build/ (installs missing packages)
+	$(Q)$(MAKE) programs
+
+run: all ## a rack of three replicas: the same load without and with the offloads, one table
+	$(Q)$(B)/rack run topo/rack3.yaml --offload none --offload all
+
+test: deps-build deps-test ## every test; JUNIT=file writes JUnit XML, T=expression selects
+	$(Q)$(MAKE) programs units
+	$(Q)python3 -m pytest pytests $(if $(T),-k '$(T)') $(if $(JUNIT),--junitxml='$(JUNIT)')
+
+shell: all ## a prompt inside the rack
+	$(Q)$(B)/rack shell topo/rack3.yaml
+
+deps-build:
+	$(Q)tools/packages build
+deps-test:
+	$(Q)tools/packages test
+
+programs: $(PROGRAMS) $(BPF) $(B)/py/vr_pb2.py
+units: $(addprefix $(B)/,$(notdir $(UNITS)))
+
+$(B)/replica: $(B)/replica/main.o $(REPLICA)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf
+$(B)/client: $(B)/replica/client.o $(REPLICA)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf
+$(B)/rack: $(TOPO) $(NETNS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf
+$(B)/test_%: $(B)/replica/test_%.o $(REPLICA)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf -lcmocka
+
+$(B)/%.o: %.c | $(B)/vr.pb.h $(BPF:.bpf.o=.skel.h)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+$(B)/%.bpf.o: bpf/%.bpf.c
+	$(call say,BPF,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)clang $(BPF_CFLAGS) -c -o $@ $<
+$(B)/%.skel.h: $(B)/%.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)bpftool gen skeleton $< name $*_bpf > $@
+
+$(B)/vr.pb.c $(B)/vr.pb.h &: replica/vr.proto $(wildcard replica/vr.options)
+	$(call say,PROTO,$<)
+	$(Q)mkdir -p $(B)
+	$(Q)protoc --nanopb_out=$(B) -I replica $<
+$(B)/vr.pb.o: $(B)/vr.pb.c
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+$(B)/py/vr_pb2.py: replica/vr.proto
+	$(call say,PROTO,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)protoc --python_out=$(@D) -I replica $<
+
+format: ## clang-format over the C sources
+	$(Q)clang-format -i $(wildcard netns/*.[ch] replica/*.[ch] topo/*.[ch] bpf/*.[ch])
+clean: ## remove build/
+	rm -rf $(B)
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
