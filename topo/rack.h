@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A rack: its description, and what a subcommand needs to work in one.
+ *
+ *   up        YAML file -> struct rack -> namespaces, ToR, programs (up.c)
+ *   find      a rack that is up, by name, without its YAML file (state.c)
+ *   spawn     a process in one of its nodes (process.c)
+ *   down      all of it away, whatever state it was left in (down.c)
+ *
+ * Everything of a rack at run time lives in /run/paxrack/<rack>/, a tmpfs of its own:
+ *
+ *   ns/<node>     the node's network namespace, also ns/tor; links in /run/netns lead here
+ *   bpf/<node>/   pinned maps and programs, also bpf/tor/
+ *   rack.yaml     the description, in the format of topo/rack3.yaml
+ *   cluster.conf  the replicas, in the published format
+ *   pids/<pid>    processes started in the rack, for `rack down` to end
+ *   log/          what they wrote
+ *   up            the rack is complete; its time is the time of `rack up`
+ *
+ * Functions return 0 or -1 unless said otherwise; before -1 they have said why on
+ * standard error, in one sentence. On failure outputs are untouched.
+ */
+#ifndef PAXRACK_RACK_H
+#define PAXRACK_RACK_H
+
+#include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define RACK_RUN "/run/paxrack"
+#define RACK_NAME_MAX 32    /* characters in a rack's name */
+#define RACK_NODES_MAX 4000 /* replicas, clients and testers of one rack */
+#define RACK_IFACE "eth0"   /* a node's own device */
+
+enum rack_role { RACK_REPLICA, RACK_CLIENT, RACK_TESTER };
+enum rack_xdp { RACK_NATIVE, RACK_GENERIC };
+
+struct rack_node {
+	char name[8]; /* r0.., c0.., t0.. */
+	enum rack_role role;
+	unsigned int number; /* within its role: 2 of r2, which is also its replica index */
+	unsigned int index;  /* within the rack: replicas, then clients, then testers */
+	uint8_t mac[6];
+	uint32_t addr;	     /* network order */
+	int ifindex;	     /* of eth0, and of its port in the ToR */
+	bool spoof;	     /* may send from any address */
+	const char *command; /* foreign program with {index}, {iface}, {conf}, or NULL */
+	cpu_set_t cpus;	     /* its processes run on these; empty: on any */
+};
+
+struct rack {
+	char name[RACK_NAME_MAX + 1];
+	uint32_t subnet;     /* host order */
+	unsigned int prefix; /* bits of the subnet */
+	unsigned int replicas, clients, testers;
+	enum rack_xdp xdp;
+	unsigned int mtu;	 /* bytes */
+	unsigned int count;	 /* nodes: replicas + clients + testers */
+	struct rack_node *nodes; /* count of them, by index */
+	struct rack_file *file;	 /* what was read, owns the strings */
+};
+
+/* ---- description (rack.c) ---- */
+
+/* Read and check a rack file. Free with rack_free(). */
+int rack_load(struct rack **rack, const char *path);
+/* Also write the description as a rack file. */
+int rack_save(const struct rack *rack, const char *path);
+void rack_free(struct rack *rack); /* NULL is allowed */
+/* By name; NULL when there is none (nothing is said). "tor" is not a node. */
+struct rack_node *rack_node(const struct rack *rack, const char *name);
+/* The i-th of a role, e.g. RACK_CLIENT, 0 for c0; NULL when there is none. */
+struct rack_node *rack_nth(const struct rack *rack, enum rack_role role, unsigned int i);
+const char *rack_xdp_name(enum rack_xdp xdp);		  /* "native", "generic" */
+int rack_xdp_parse(enum rack_xdp *xdp, const char *name); /* says nothing */
+
+/* ---- a rack that is up (state.c) ---- */
+
+enum rack_state { RACK_ABSENT, RACK_BROKEN, RACK_UP }; /* broken: a killed `up` or `down` */
+
+enum rack_state rack_state(const char *name);
+/* The description of a rack that is up. Free with rack_free(). */
+int rack_find(struct rack **rack, const char *name);
+/* Paths below /run/paxrack/<rack>/, printf-like, e.g. rack_path(buf, "lab", "bpf/%s", "r0"). */
+#define RACK_PATH_MAX 256
+const char *rack_path(char buf[RACK_PATH_MAX], const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/*
+ * One lock for all of /run/paxrack, held while a rack is built, removed (exclusive) or
+ * entered (shared); returns a descriptor, close-on-exec, that rack_unlock() takes.
+ */
+int rack_lock(bool exclusive);
+void rack_unlock(int lock);
+
+/* ---- up and down (up.c, down.c) ---- */
+
+/* Builds it. *made is false when the rack was up already: nothing was changed. */
+int rack_up(const struct rack *rack, bool *made);
+int rack_down(const char *name);
+
+/* ---- processes (process.c) ---- */
+
+struct rack_spawn {
+	const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH */
+	const char *log; /* file below log/ for output that goes nowhere else; NULL: inherit */
+	int out, err;	 /* descriptors for stdout, stderr; -1: the log, or inherit */
+	bool own_group;	 /* its own process group: a terminal's Ctrl-C is the caller's to handle */
+};
+
+/*
+ * Turn this process into one of the rack: recorded for `rack down`, in the network
+ * namespace of `node` ("tor" too), on its CPUs, PAXRACK=<rack>/<node> in the
+ * environment. The mount namespace stays (so /sys/fs/bpf and all files are there).
+ */
+int rack_enter(const struct rack *rack, const char *node);
+/* Start argv in a node; dies with its parent. Returns the pid, or -1. */
+pid_t rack_spawn(const struct rack *rack, const char *node, const struct rack_spawn *spawn);
+/*
+ * End a process of rack_spawn(): SIGTERM, after timeout_ms SIGKILL; its record goes too.
+ * Returns its wait status, or -1 (nothing is said) when it was no child of ours.
+ */
+int rack_stop(const struct rack *rack, pid_t pid, int timeout_ms);
+/* A descriptor inside a node's network namespace: open(2) of ns/<node>, for setns(2). */
+int rack_netns(const struct rack *rack, const char *node);
+
+/* ---- the command (main.c) ---- */
+
+/* One sentence on standard error, "rack: " before and a newline after it; returns -1. */
+int rack_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Same, then how the subcommand is called; returns 2, the exit status of usage errors. */
+int rack_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Not root, or no BPF: says so, returns -1. */
+int rack_privileged(void);
+
+/* Subcommands return the exit status: 0, 1 (failed), 2 (usage). argv[0] is the subcommand. */
+int cmd_up(int argc, char **argv);
+int cmd_down(int argc, char **argv);
+int cmd_ls(int argc, char **argv);
+int cmd_exec(int argc, char **argv);
+int cmd_shell(int argc, char **argv);
+int cmd_run(int argc, char **argv);
+
+#endif
