@@ -48,7 +48,7 @@
 	X(GAP, "gap", ack, pass, "begins above last op + 1")						\
 	X(OVERLAP, "overlap", ack, pass, "begins at or below last op, ends above it")			\
 	X(LOG_FULL, "log-full", ack, pass, "opnum - consumed is above the number of slots")		\
-	X(CLAIM_LOST, "claim-lost", ack, pass, "another CPU holds or moved the gate")			\
+	X(CLAIM_LOST, "claim-lost", any, pass, "another CPU holds or moved the gate")			\
 	X(UDP_CHECKSUM, "udp-checksum", any, pass, "wrong (or partial) UDP checksum")			\
 	X(FROZEN_LATE, "frozen-late", ack, pass, "frozen between claim and publish: no ack")		\
 	X(RESIZE, "resize", ack, pass, "stored, but the frame cannot be made an ack")			\
@@ -73,9 +73,8 @@
 	X(TC_FRAGMENT, "tc-fragment", tc, pass, "IP fragment, FRAG magic or GSO")			\
 	X(TC_PLAIN, "tc-plain", tc, pass, "a message without the broadcast flag")			\
 	X(TC_KIND, "tc-kind", tc, pass, "flagged, but not of a kind that is broadcast")			\
-	X(TC_ODD, "tc-odd", tc, pass, "flagged, but its lengths are odd")				\
+	X(TC_ODD, "tc-odd", tc, pass, "flagged, but lengths or TTL are odd")				\
 	X(TC_NOT_READY, "tc-not-ready", tc, pass, "no member table yet, or not from own addresses")	\
-	X(TC_REWRITE, "tc-rewrite", tc, drop, "a header could not be rewritten")			\
 	X(TC_BROADCAST, "tc-broadcast", tc, drop, "replaced by its clones")				\
 	X(TC_CLONE, "tc-clone", tc, note, "a clone was sent to one peer")				\
 	X(TC_CLONE_FAILED, "tc-clone-failed", tc, note, "a clone could not be sent")

@@ -34,32 +34,30 @@
 #define WIRE_FAST_LEN 12
 #define WIRE_HEAD_LEN(T) (WIRE_TYPE_AT + (T) + WIRE_FAST_LEN + 8) /* offset of the body */
 
-#define WIRE_FRAGMENT_HEAD 28  /* magic, u64 message id, u64 offset, u64 total */
-#define WIRE_FRAGMENT_MAX 9000 /* bytes of message in one fragment; also the largest unfragmented message */
+#define WIRE_FRAGMENT_HEAD 28 /* magic, u64 message id, u64 offset, u64 total */
+#define WIRE_FRAGMENT_MAX                                                                          \
+	9000 /* bytes of message in one fragment; also the largest unfragmented message */
 
 /*
  * Every kind: X(enumerator, short name, type name). The short name is what commands,
  * files and counters print: the type's last part without "Message".
  */
-#define WIRE_KINDS(X)                                                                 \
-	X(REQUEST, "Request", "specpaxos.vr.proto.RequestMessage")                     \
-	X(PREPARE, "Prepare", "specpaxos.vr.proto.PrepareMessage")                     \
-	X(PREPARE_OK, "PrepareOK", "specpaxos.vr.proto.PrepareOKMessage")              \
-	X(MY_PREPARE_OK, "MyPrepareOK", "specpaxos.vr.MyPrepareOK")                    \
-	X(COMMIT, "Commit", "specpaxos.vr.proto.CommitMessage")                        \
-	X(REPLY, "Reply", "specpaxos.vr.proto.ReplyMessage")                           \
-	X(REQUEST_STATE_TRANSFER, "RequestStateTransfer",                              \
-	  "specpaxos.vr.proto.RequestStateTransferMessage")                            \
-	X(STATE_TRANSFER, "StateTransfer", "specpaxos.vr.proto.StateTransferMessage")  \
-	X(START_VIEW_CHANGE, "StartViewChange",                                        \
-	  "specpaxos.vr.proto.StartViewChangeMessage")                                 \
-	X(DO_VIEW_CHANGE, "DoViewChange", "specpaxos.vr.proto.DoViewChangeMessage")    \
-	X(START_VIEW, "StartView", "specpaxos.vr.proto.StartViewMessage")              \
-	X(RECOVERY, "Recovery", "specpaxos.vr.proto.RecoveryMessage")                  \
-	X(RECOVERY_RESPONSE, "RecoveryResponse",                                       \
-	  "specpaxos.vr.proto.RecoveryResponseMessage")                                \
-	X(UNLOGGED_REQUEST, "UnloggedRequest",                                         \
-	  "specpaxos.vr.proto.UnloggedRequestMessage")                                 \
+#define WIRE_KINDS(X)                                                                              \
+	X(REQUEST, "Request", "specpaxos.vr.proto.RequestMessage")                                 \
+	X(PREPARE, "Prepare", "specpaxos.vr.proto.PrepareMessage")                                 \
+	X(PREPARE_OK, "PrepareOK", "specpaxos.vr.proto.PrepareOKMessage")                          \
+	X(MY_PREPARE_OK, "MyPrepareOK", "specpaxos.vr.MyPrepareOK")                                \
+	X(COMMIT, "Commit", "specpaxos.vr.proto.CommitMessage")                                    \
+	X(REPLY, "Reply", "specpaxos.vr.proto.ReplyMessage")                                       \
+	X(REQUEST_STATE_TRANSFER, "RequestStateTransfer",                                          \
+	  "specpaxos.vr.proto.RequestStateTransferMessage")                                        \
+	X(STATE_TRANSFER, "StateTransfer", "specpaxos.vr.proto.StateTransferMessage")              \
+	X(START_VIEW_CHANGE, "StartViewChange", "specpaxos.vr.proto.StartViewChangeMessage")       \
+	X(DO_VIEW_CHANGE, "DoViewChange", "specpaxos.vr.proto.DoViewChangeMessage")                \
+	X(START_VIEW, "StartView", "specpaxos.vr.proto.StartViewMessage")                          \
+	X(RECOVERY, "Recovery", "specpaxos.vr.proto.RecoveryMessage")                              \
+	X(RECOVERY_RESPONSE, "RecoveryResponse", "specpaxos.vr.proto.RecoveryResponseMessage")     \
+	X(UNLOGGED_REQUEST, "UnloggedRequest", "specpaxos.vr.proto.UnloggedRequestMessage")        \
 	X(UNLOGGED_REPLY, "UnloggedReply", "specpaxos.vr.proto.UnloggedReplyMessage")
 
 enum wire_kind {
@@ -67,7 +65,8 @@ enum wire_kind {
 #define X(id, name, type) WIRE_##id,
 	WIRE_KINDS(X)
 #undef X
-	WIRE_FRAGMENT, /* a piece of a message over 9000 bytes: another magic, no type name */
+		WIRE_FRAGMENT, /* a piece of a message over 9000 bytes: another magic, no type name
+				*/
 	WIRE_KIND_COUNT
 };
 
@@ -78,6 +77,11 @@ enum {
 #undef X
 };
 
+/* The type names: WIRE_TYPE_PREPARE ... */
+#define X(id, name, type) static const char WIRE_TYPE_##id[] __attribute__((unused)) = type;
+WIRE_KINDS(X)
+#undef X
+
 /* MyPrepareOK, made by XDP: the whole body is fixed. */
 struct wire_my_prepare_ok {
 	__u64 view;
@@ -85,7 +89,7 @@ struct wire_my_prepare_ok {
 	__u32 index;
 } __attribute__((packed));
 
-#define WIRE_MY_PREPARE_OK_LEN \
+#define WIRE_MY_PREPARE_OK_LEN                                                                     \
 	(WIRE_HEAD_LEN(WIRE_T_MY_PREPARE_OK) + sizeof(struct wire_my_prepare_ok))
 
 #endif
