@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Network namespaces and the switches that no rtnetlink message has. Functions return 0 or -errno.
+ */
+#ifndef PAXRACK_NS_H
+#define PAXRACK_NS_H
+
+#include <stdbool.h>
+
+/*
+ * Make a network namespace, mount it on the new file `path`, stay in it, with IPv6
+ * off (an idle namespace then sends nothing). The caller returns by ns_enter().
+ */
+int ns_create(const char *path);
+/* The calling thread's own: a descriptor, or -errno. */
+int ns_current(void);
+/* Descriptor of a namespace mounted at path, or -errno. */
+int ns_open(const char *path);
+int ns_enter(int ns);
+
+/*
+ * Switches of a device's transmit and receive offloads: checksums, scatter-gather, all
+ * kinds of segmentation and merging, VLAN tags. `socket` is any socket of the device's
+ * namespace; the list of them is asked for once.
+ */
+struct features;
+int features_open(struct features **features, int socket, const char *iface);
+void features_close(struct features *features);
+/* Off, all of them; -EOPNOTSUPP when the device kept one on. */
+int features_off(const struct features *features, int socket, const char *iface);
+
+#endif

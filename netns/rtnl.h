@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * rtnetlink in batches. A socket belongs to the network namespace in which it was
+ * opened and can be used from any other:
+ *
+ *   rtnl_open(&r)                     inside the namespace
+ *   rtnl_link_...(r, ...), ...        queue one message each; nothing is sent yet
+ *   rtnl_commit(r)                    sends them, waits for the kernel, 0 or -errno
+ *   rtnl_error(r)                     of the first that failed: what, and the kernel's own words
+ *
+ * A verb never fails by itself: a full batch is sent on the way, and its failure is
+ * kept for the next rtnl_commit(). Addresses are in network order.
+ */
+#ifndef PAXRACK_RTNL_H
+#define PAXRACK_RTNL_H
+
+#include <stdint.h>
+#include <net/if.h>
+
+struct rtnl;
+
+/* In the network namespace of the caller. 0 or -errno. */
+int rtnl_open(struct rtnl **r);
+void rtnl_close(struct rtnl *r); /* NULL is allowed; what is queued is dropped */
+int rtnl_commit(struct rtnl *r);
+/* One line, valid until the next rtnl_commit(). */
+const char *rtnl_error(const struct rtnl *r);
+
+/* One end of a veth pair. */
+struct rtnl_veth_end {
+	const char *name;
+	int ifindex; /* 0: any */
+	uint8_t mac[6];
+	int netns;	/* descriptor of the end's namespace; -1: the socket's */
+	uint32_t group; /* 0: the default group */
+};
+
+/* Both ends with one transmit and one receive queue, `end` up, `peer` down. */
+void rtnl_veth_add(struct rtnl *r, const struct rtnl_veth_end *end,
+		   const struct rtnl_veth_end *peer, uint32_t mtu);
+/* Up, without spanning tree and multicast snooping: it sends nothing on its own. */
+void rtnl_bridge_add(struct rtnl *r, const char *name, int ifindex, const uint8_t mac[6]);
+void rtnl_link_up(struct rtnl *r, int ifindex);
+/* Up, a port of `bridge`, with a native XDP program when xdp_fd is not -1. */
+void rtnl_port_up(struct rtnl *r, int ifindex, int bridge, int xdp_fd);
+/* Every link of the group. */
+void rtnl_group_del(struct rtnl *r, uint32_t group);
+
+void rtnl_addr_add(struct rtnl *r, int ifindex, uint32_t addr, unsigned int prefix);
+/* A neighbour that is never asked for and never forgotten. */
+void rtnl_neigh_add(struct rtnl *r, int ifindex, uint32_t addr, const uint8_t mac[6]);
+/* The bridge sends frames for `mac` to this port, whatever it may see elsewhere. */
+void rtnl_fdb_add(struct rtnl *r, int port, const uint8_t mac[6]);
+
+void rtnl_clsact_add(struct rtnl *r, int ifindex);
+/* A direct-action program on the clsact's ingress, priority and handle 1. */
+void rtnl_ingress_add(struct rtnl *r, int ifindex, int prog_fd, const char *name);
+
+/* Each IPv4 prefix that the namespace has an address in or a route to (default routes left out). */
+typedef void (*rtnl_prefix_fn)(void *arg, const char *kind, uint32_t prefix, unsigned int bits,
+			       int ifindex);
+int rtnl_prefixes(struct rtnl *r, rtnl_prefix_fn fn, void *arg);
+
+#endif
