@@ -5,6 +5,7 @@
 export PATH := /usr/sbin:/usr/bin:/sbin:/bin:$(PATH)
 .DELETE_ON_ERROR:
 .SUFFIXES:
+.SECONDARY:
 MAKEFLAGS += --no-print-directory
 ifndef MAKE_RESTARTS
 ifeq ($(filter -j% --jobs%,$(MAKEFLAGS)),)
@@ -22,9 +23,9 @@ ALL_CFLAGS = $(CFLAGS) -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -I. -I$(B)
 BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I. -I/usr/include/$(shell uname -m)-linux-gnu -MMD -MP
 
 REPLICA := $(patsubst %.c,$(B)/%.o,$(filter-out replica/main.c replica/client.c replica/sim.c \
-	$(wildcard replica/test_*.c),$(wildcard replica/*.c))) $(B)/vr.pb.o
+	$(wildcard replica/test_*.c),$(wildcard replica/*.c))) $(B)/vr.pb.o $(B)/bpf/load.o
 NETNS := $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard netns/test_*.c),$(wildcard netns/*.c)))
-TOPO := $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcard topo/*.c)))
+TOPO := $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcard topo/*.c))) $(B)/bpf/load.o
 UNITS := $(patsubst %.c,$(B)/%,$(notdir $(wildcard replica/test_*.c netns/test_*.c topo/test_*.c)))
 BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 PROGRAMS := $(B)/rack $(B)/replica $(B)/client

@@ -35,15 +35,16 @@ struct elec;
 enum elec_xdp_mode { ELEC_XDP_NATIVE, ELEC_XDP_GENERIC };
 
 struct elec_options {
-	const char *iface;	 /* device that reaches the other replicas; NULL: no kernel programs */
-	unsigned int offloads;	 /* ELEC_OFFLOAD_* or-ed; 0: no kernel programs */
+	const char *iface; /* device that reaches the other replicas; NULL: no kernel programs */
+	unsigned int offloads; /* ELEC_OFFLOAD_* or-ed; 0: no kernel programs */
 	enum elec_xdp_mode mode;
-	const char *pin;	 /* folder on a bpf file system for the maps, NULL: not pinned */
-	uint32_t slots;		 /* of the kernel log, a power of two; 0: ELEC_SLOTS_DEFAULT */
-	uint32_t lease_ms;	 /* 0: 200 */
-	uint32_t wake_backlog;	 /* wake the sleeping reader when so many ops wait; 0: 1 */
-	uint32_t n, self;	 /* replicas, own index */
-	const struct elec_member *members; /* n of them; MACs may be zero: looked up (neighbour table) */
+	const char *pin;       /* folder on a bpf file system for the maps, NULL: not pinned */
+	uint32_t slots;	       /* of the kernel log, a power of two; 0: ELEC_SLOTS_DEFAULT */
+	uint32_t lease_ms;     /* 0: 200 */
+	uint32_t wake_backlog; /* wake the sleeping reader when so many ops wait; 0: 1 */
+	uint32_t n, self;      /* replicas, own index */
+	const struct elec_member
+		*members; /* n of them; MACs may be zero: looked up (neighbour table) */
 };
 
 /* One Prepare out of the kernel log. Valid until elec_consumed() of an op at or above `last`. */
@@ -86,7 +87,8 @@ uint64_t elec_acked(const struct elec *e, uint32_t i);
 /* Highest op that a quorum acked in this epoch; 0: none. */
 uint64_t elec_quorum(const struct elec *e);
 
-/* The fence: when it returned, the last op is final, nobody copies, no new ack is made. Returns the last op. */
+/* The fence: when it returned, the last op is final, nobody copies, no new ack is made. Returns the
+ * last op. */
 uint64_t elec_freeze(struct elec *e);
 /* New epoch: in this view, led by `leader`, ops 1..last are in the own log. */
 int elec_thaw(struct elec *e, uint64_t view, uint32_t leader, uint64_t last);

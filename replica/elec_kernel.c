@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Load, attach, pin. The XDP link belongs to the process, so that the kernel detaches it
+ * when the process dies however it dies. The TC filter has a fixed priority and handle:
+ * the next process replaces it, and without a process nobody sends what it looks for.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_link.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "bpf/load.h"
+#include "replica/elec_internal.h"
+#include "replica/neighbour.h"
+
+#include "replica.skel.h"
+
+#define TC_PRIORITY 12345
+#define TC_HANDLE 0x12345
+
+struct elec_kernel {
+	struct replica_bpf *skel;
+	struct ring_buffer *wake;
+	int xdp_link;
+	struct bpf_tc_hook hook;
+	bool made_hook, made_filter;
+	size_t state_size, log_size;
+	int cpus;
+};
+
+static size_t page_round(size_t size)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+
+	return (size + page - 1) / page * page;
+}
+
+static int attach_xdp(struct elec_kernel *k, const struct elec_options *o, char *error, size_t size)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, opts,
+		    .flags = o->mode == ELEC_XDP_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
+	const char *mode = o->mode == ELEC_XDP_NATIVE ? "native" : "generic";
+	int fd = bpf_link_create(bpf_program__fd(k->skel->progs.replica_xdp), k->hook.ifindex,
+				 BPF_XDP, &opts);
+
+	if (fd >= 0) {
+		k->xdp_link = fd;
+		return 0;
+	}
+	if (fd == -EBUSY || fd == -EEXIST)
+		snprintf(error, size, "%s already has an XDP program: `ip link show %s` names it",
+			 o->iface, o->iface);
+	else if (fd == -EOPNOTSUPP && o->mode == ELEC_XDP_NATIVE)
+		snprintf(error, size, "%s has no native XDP; try --xdp generic", o->iface);
+	else
+		snprintf(error, size, "cannot attach XDP (%s) to %s: %s", mode, o->iface,
+			 strerror(-fd));
+	return fd;
+}
+
+static int attach_tc(struct elec_kernel *k, const struct elec_options *o, char *error, size_t size)
+{
+	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(k->skel->progs.replica_tc),
+		    .handle = TC_HANDLE, .priority = TC_PRIORITY, .flags = BPF_TC_F_REPLACE);
+	int ret = bpf_tc_hook_create(&k->hook);
+
+	k->made_hook = !ret;
+	if (!ret || ret == -EEXIST)
+		ret = bpf_tc_attach(&k->hook, &opts);
+	if (ret)
+		snprintf(error, size, "cannot attach TC egress to %s: %s", o->iface,
+			 strerror(-ret));
+	k->made_filter = !ret;
+	return ret;
+}
+
+static int pin_maps(struct elec_kernel *k, const char *folder, char *error, size_t size)
+{
+	struct bpf_map *maps[] = {k->skel->maps.elec_state, k->skel->maps.elec_log,
+				  k->skel->maps.elec_counts};
+	char path[256];
+	int ret = 0;
+
+	if (mkdir(folder, 0700) && errno != EEXIST)
+		ret = -errno;
+	for (size_t i = 0; !ret && i < sizeof(maps) / sizeof(*maps); i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, bpf_map__name(maps[i]));
+		if (unlink(path) && errno != ENOENT)
+			ret = -errno;
+		else
+			ret = bpf_map__pin(maps[i], path);
+	}
+	if (ret)
+		snprintf(error, size, "cannot pin maps in %s: %s; it must be on a bpf file system",
+			 folder, strerror(-ret));
+	return ret;
+}
+
+static int no_record(void *context, void *data, size_t size)
+{
+	(void)context, (void)data, (void)size;
+	return 0; /* only the wake-up matters */
+}
+
+static int map_memory(struct elec *e, char *error, size_t size)
+{
+	struct elec_kernel *k = e->kernel;
+	void *memory;
+
+	k->state_size = page_round(sizeof(struct elec_state));
+	k->log_size = page_round((size_t)e->slots * sizeof(struct elec_slot));
+	memory = mmap(NULL, k->state_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		      bpf_map__fd(k->skel->maps.elec_state), 0);
+	if (memory == MAP_FAILED)
+		goto failed;
+	e->state = memory;
+	memory = mmap(NULL, k->log_size, PROT_READ, MAP_SHARED, bpf_map__fd(k->skel->maps.elec_log),
+		      0);
+	if (memory == MAP_FAILED)
+		goto failed;
+	e->log = memory;
+	k->wake = ring_buffer__new(bpf_map__fd(k->skel->maps.elec_wake), no_record, NULL, NULL);
+	if (k->wake)
+		return 0;
+failed:
+	snprintf(error, size, "cannot map the programs' memory: %s", strerror(errno));
+	return -errno;
+}
+
+/* MACs: one's own is the device's, the others' are what the kernel's neighbour table says. */
+static int find_macs(struct elec *e, const char *iface, char *error, size_t size)
+{
+	static const uint8_t unknown[6];
+	int ret;
+
+	for (uint32_t i = 0; i < e->n; i++) {
+		struct elec_member *m = &e->members[i];
+
+		if (memcmp(m->mac, unknown, sizeof(unknown)))
+			continue;
+		ret = i == e->self ? neighbour_own_mac(iface, m->mac)
+				   : neighbour_mac(iface, m->addr, m->mac);
+		if (ret) {
+			struct in_addr addr = {m->addr};
+
+			snprintf(error, size,
+				 "no MAC address known for replica %u (%s) on %s: is it up? `ip "
+				 "neigh show dev %s` lists what is known",
+				 i, inet_ntoa(addr), iface, iface);
+			return ret;
+		}
+	}
+	return 0;
+}
+
+int elec_kernel_open(struct elec *e, const struct elec_options *o, char *error, size_t size)
+{
+	struct elec_kernel *k;
+	int ret, mtu;
+
+	k = calloc(1, sizeof(*k));
+	if (!k) {
+		snprintf(error, size, "out of memory");
+		return -ENOMEM;
+	}
+	e->kernel = k;
+	k->xdp_link = -1;
+	k->cpus = libbpf_num_possible_cpus();
+	k->hook.sz = sizeof(k->hook);
+	k->hook.attach_point = BPF_TC_EGRESS;
+	k->hook.ifindex = if_nametoindex(o->iface);
+	if (!k->hook.ifindex) {
+		snprintf(error, size, "no interface %s here: `ip link` lists them", o->iface);
+		return -ENODEV;
+	}
+	mtu = neighbour_mtu(o->iface);
+	e->frame_max = mtu > 28 ? mtu - 28 : 0; /* IPv4 and UDP headers */
+	ret = find_macs(e, o->iface, error, size);
+	if (ret)
+		return ret;
+
+	libbpf_set_print(NULL);
+	k->skel = replica_bpf__open();
+	if (!k->skel) {
+		snprintf(error, size, "cannot open the kernel programs: %s", strerror(errno));
+		return -errno;
+	}
+	k->skel->rodata->offloads = e->offloads;
+	k->skel->rodata->port = e->members[e->self].port;
+	k->skel->rodata->log_slots = e->slots;
+	bpf_map__set_max_entries(k->skel->maps.elec_log, e->slots);
+	ret = bpf_load(k->skel->obj, error, size);
+	if (!ret)
+		ret = map_memory(e, error, size);
+	if (!ret && o->pin)
+		ret = pin_maps(k, o->pin, error, size);
+	if (!ret && (e->offloads & (ELEC_OFFLOAD_ACK | ELEC_OFFLOAD_QUORUM)))
+		ret = attach_xdp(k, o, error, size);
+	if (!ret && (e->offloads & ELEC_OFFLOAD_BROADCAST))
+		ret = attach_tc(k, o, error, size);
+	return ret;
+}
+
+void elec_kernel_close(struct elec *e)
+{
+	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = TC_HANDLE, .priority = TC_PRIORITY);
+	struct elec_kernel *k = e->kernel;
+
+	if (k->xdp_link >= 0)
+		close(k->xdp_link);
+	if (k->made_filter)
+		bpf_tc_detach(&k->hook, &filter);
+	if (k->made_hook) {
+		k->hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS; /* the qdisc itself */
+		bpf_tc_hook_destroy(&k->hook);
+	}
+	ring_buffer__free(k->wake);
+	if (e->log)
+		munmap((void *)e->log, k->log_size);
+	if (e->state)
+		munmap(e->state, k->state_size);
+	replica_bpf__destroy(k->skel);
+	free(k);
+}
+
+int elec_kernel_wake_fd(const struct elec *e)
+{
+	return bpf_map__fd(e->kernel->skel->maps.elec_wake);
+}
+
+void elec_kernel_awake(struct elec *e)
+{
+	ring_buffer__consume(e->kernel->wake);
+}
+
+int elec_kernel_counts(const struct elec *e, uint64_t counts[ELEC_R_COUNT])
+{
+	int fd = bpf_map__fd(e->kernel->skel->maps.elec_counts), ret;
+	uint64_t *values = calloc(e->kernel->cpus, sizeof(*values));
+
+	if (!values)
+		return -ENOMEM;
+	for (uint32_t reason = 0; reason < ELEC_R_COUNT; reason++) {
+		ret = bpf_map_lookup_elem(fd, &reason, values);
+		if (ret)
+			break;
+		counts[reason] = 0;
+		for (int cpu = 0; cpu < e->kernel->cpus; cpu++)
+			counts[reason] += values[cpu];
+	}
+	free(values);
+	return ret;
+}
