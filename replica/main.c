@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* build/replica: the command line around process.c. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bpf/offloads.h"
+#include "replica/options.h"
+#include "replica/process.h"
+
+#define PROGRAM "replica"
+
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+static volatile sig_atomic_t stop;
+
+static void on_signal(int signal)
+{
+	stop = signal;
+}
+
+static int usage(const char *option, const char *value, const char *want)
+{
+	options_say(PROGRAM, "--%s '%s': want %s", option, value, want);
+	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	const char *config = NULL, *offload = "all", *xdp = "native", *app = "kv";
+	uint64_t index = UINT64_MAX, ready_fd = UINT64_MAX, lease_ms = 200;
+	uint64_t log_slots = ELEC_SLOTS_DEFAULT, wake_backlog = 1;
+	struct process_options options = {0};
+	const struct option_row rows[] = {
+		{"config", "FILE", "the replicas, as cluster.conf lists them (needed)",
+		 .text = &config},
+		{"index", "N", "which of them this one is, from 0 (needed)", .number = &index,
+		 .max = ELEC_REPLICAS_MAX - 1},
+		{"iface", "NAME", "device that reaches the others (needed with offloads)",
+		 .text = &options.iface},
+		{"offload", "SET", ELEC_OFFLOAD_NAMES " (all)", .text = &offload},
+		{"xdp", "MODE", "native or generic (native)", .text = &xdp},
+		{"app", "NAME", "what is replicated: kv or null (kv)", .text = &app},
+		{"pin", "DIR", "pin the maps there, on a bpf file system", .text = &options.pin},
+		{"lease-ms", "MS", "the kernel acks for a silent process so long (200)",
+		 .number = &lease_ms, .min = 20, .max = 60000},
+		{"log-slots", "N", "of the kernel log, 2 KiB each, a power of two (8192)",
+		 .number = &log_slots, .min = 1, .max = 1 << 20},
+		{"wake-backlog", "N", "wake a sleeping follower when so many ops wait (1)",
+		 .number = &wake_backlog, .max = 1 << 20},
+		{"ready-fd", "FD", "write 'ready' there once it serves", .number = &ready_fd,
+		 .max = 1 << 20},
+	};
+	struct sigaction action = {.sa_handler = on_signal};
+	struct process *process;
+	struct cluster cluster;
+	char error[4096] = "";
+	int ret;
+
+	ret = options_parse(PROGRAM, "one replica of a cluster, with its offloads", rows,
+			    sizeof(rows) / sizeof(*rows), argc, argv);
+	if (ret >= 0)
+		return ret;
+	if (!config || index == UINT64_MAX) {
+		options_say(PROGRAM,
+			    "which one of which cluster? Give --config FILE and --index N");
+		return EXIT_USAGE;
+	}
+	if (!elec_offload_parse(offload, &options.offloads))
+		return usage("offload", offload, ELEC_OFFLOAD_NAMES);
+	if (strcmp(xdp, "native") && strcmp(xdp, "generic"))
+		return usage("xdp", xdp, "native or generic");
+	options.mode = *xdp == 'n' ? ELEC_XDP_NATIVE : ELEC_XDP_GENERIC;
+	options.app = app_find(app);
+	if (!options.app)
+		return usage("app", app, "kv or null");
+	if (log_slots & (log_slots - 1)) {
+		options_say(PROGRAM, "--log-slots %llu: want a power of two",
+			    (unsigned long long)log_slots);
+		return EXIT_USAGE;
+	}
+	if (options.offloads && !options.iface) {
+		options_say(PROGRAM,
+			    "which device gets the programs? Give --iface NAME, or --offload none");
+		return EXIT_USAGE;
+	}
+	if (cluster_read(&cluster, config, error, sizeof(error))) {
+		options_say(PROGRAM, "%s", error);
+		return EXIT_FAILED;
+	}
+	if (index >= cluster.n) {
+		options_say(PROGRAM, "--index %llu: %s lists replicas 0 to %u",
+			    (unsigned long long)index, config, cluster.n - 1);
+		return EXIT_USAGE;
+	}
+	options.cluster = &cluster;
+	options.index = index;
+	options.lease_ms = lease_ms;
+	options.log_slots = log_slots;
+	options.wake_backlog = wake_backlog;
+
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	if (process_open(&process, &options, error, sizeof(error))) {
+		options_say(PROGRAM, "%s", error);
+		return EXIT_FAILED;
+	}
+	if (ready_fd != UINT64_MAX && write(ready_fd, "ready\n", 6) != 6) {
+		options_say(PROGRAM, "--ready-fd %llu: %s", (unsigned long long)ready_fd,
+			    strerror(errno));
+		process_close(process);
+		return EXIT_FAILED;
+	}
+	process_run(process, &stop);
+	process_report(process, stdout);
+	process_close(process);
+	return 0;
+}

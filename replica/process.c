@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * One turn of the loop:
+ *
+ *   stamp the lease
+ *   drain the kernel log       -> core       before anything from the socket
+ *   a burst from the socket    -> core       (each after another look at the kernel log)
+ *   tick                       -> core       the open batch leaves in one broadcast
+ *   look at the acked words    -> core       on veth they are there when send() returns
+ *   sleep, if the burst was not full
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "replica/neighbour.h"
+#include "replica/process.h"
+
+#define BURST 64
+#define DATAGRAM_MAX (WIRE_FRAGMENT_MAX + WIRE_FRAGMENT_HEAD + 1) /* one more: too long shows */
+#define RECEIVE_BUFFER (16 << 20)
+#define STAMPS_PER_LEASE 4
+#define LEASE_MS 200
+
+struct process {
+	struct elec *elec;
+	struct vr *vr;
+	const struct cluster *cluster;
+	uint32_t index;
+	int socket, epoll;
+	uint64_t stamp_us; /* longest sleep, so that the lease is stamped in time */
+	uint64_t acked[ELEC_REPLICAS_MAX];
+	bool advance_again; /* elec_advance() was overtaken: drain, then once more */
+
+	struct elec_message polled[BURST]; /* out of the kernel log, not yet taken by the core */
+	int polled_next, polled_count;
+
+	struct mmsghdr in[BURST], out[BURST];
+	struct iovec in_iov[BURST], out_iov[BURST];
+	struct sockaddr_in in_from[BURST], out_to[BURST];
+	unsigned int out_count;
+	uint8_t data[BURST][DATAGRAM_MAX];
+};
+
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000ULL + now.tv_nsec / 1000;
+}
+
+/* ---- out ---- */
+
+/* What a full or unreachable peer costs is a resend, so errors of a send are no errors here. */
+static void flush(struct process *p)
+{
+	unsigned int sent = 0;
+
+	while (sent < p->out_count) {
+		int n = sendmmsg(p->socket, p->out + sent, p->out_count - sent, 0);
+
+		sent += n > 0 ? n : 1;
+	}
+	p->out_count = 0;
+}
+
+static void send_to(struct process *p, const struct vr_action *action, const struct sockaddr_in *to)
+{
+	unsigned int i = p->out_count++;
+
+	p->out_to[i] = *to;
+	p->out_iov[i] = (struct iovec){(void *)action->data, action->len};
+	p->out[i].msg_hdr = (struct msghdr){
+		.msg_name = &p->out_to[i],
+		.msg_namelen = sizeof(p->out_to[i]),
+		.msg_iov = &p->out_iov[i],
+		.msg_iovlen = 1,
+	};
+	if (p->out_count == BURST)
+		flush(p);
+}
+
+static void carry_out(struct process *p, const struct vr_action *action)
+{
+	struct sockaddr_in to;
+
+	switch (action->kind) {
+	case VR_SEND:
+		for (uint32_t i = 0; i < p->cluster->n; i++)
+			if (i == action->to || (action->to == VR_TO_ALL && i != p->index))
+				send_to(p, action, &p->cluster->replica[i]);
+		break;
+	case VR_REPLY:
+		to = (struct sockaddr_in){
+			.sin_family = AF_INET,
+			.sin_addr.s_addr = action->address.addr,
+			.sin_port = action->address.port,
+		};
+		send_to(p, action, &to);
+		break;
+	case VR_BROADCAST:
+		flush(p);
+		elec_broadcast(p->elec, p->socket, (uint8_t *)action->data, action->len,
+			       action->op);
+		break;
+	case VR_ACKED:
+		elec_ack(p->elec, action->to, action->op);
+		break;
+	case VR_ADVANCE:
+		if (!elec_advance(p->elec, action->op))
+			p->advance_again = true;
+		break;
+	case VR_THAW:
+		flush(p);
+		elec_thaw(p->elec, action->view, action->leader, action->op);
+		break;
+	case VR_RECORD_ENTRIES:
+	case VR_RECORD_TRUNCATE:
+	case VR_RECORD_VIEW:
+	case VR_RECORD_SNAPSHOT:
+		break; /* the core's memory is the log */
+	}
+}
+
+/* ---- into the core ---- */
+
+static enum vr_result step_once(struct process *p, const struct vr_event *event)
+{
+	struct vr_out out;
+	enum vr_result result = vr_step(p->vr, event, &out);
+
+	if (result == VR_OK) {
+		for (uint32_t i = 0; i < out.count; i++)
+			carry_out(p, &out.actions[i]);
+		flush(p); /* the core's buffers are its own again at the next step */
+	}
+	return result;
+}
+
+/* What the kernel acked and stored goes into the core's log. Stops where the core is full. */
+static void drain(struct process *p)
+{
+	for (;;) {
+		struct elec_message *m;
+		struct vr_event event = {.kind = VR_EVENT_MESSAGE, .kernel = true};
+
+		if (p->polled_next == p->polled_count) {
+			p->polled_next = 0;
+			p->polled_count = elec_poll_message(p->elec, p->polled, BURST);
+			if (!p->polled_count)
+				return;
+		}
+		m = &p->polled[p->polled_next];
+		event.now_us = now_us();
+		event.data = m->data;
+		event.len = m->len;
+		if (step_once(p, &event) != VR_OK)
+			return;
+		elec_consumed(p->elec, m->last);
+		p->polled_next++;
+	}
+}
+
+/* The fence around a change of view or status: freeze, drain, tell the core, the event again. */
+static void step(struct process *p, const struct vr_event *event)
+{
+	struct vr_event frozen = {.kind = VR_EVENT_FROZEN, .now_us = event->now_us};
+
+	while (step_once(p, event) == VR_FREEZE) {
+		elec_freeze(p->elec);
+		drain(p);
+		step_once(p, &frozen);
+	}
+	while (p->advance_again) {
+		p->advance_again = false;
+		drain(p);
+		if (!elec_advance(p->elec, vr_op(p->vr)))
+			break; /* frozen meanwhile; the next thaw says where the log ends */
+	}
+}
+
+static void step_acks(struct process *p)
+{
+	struct vr_event event = {.kind = VR_EVENT_ACKS, .acked = p->acked};
+	bool changed = false;
+
+	for (uint32_t i = 0; i < p->cluster->n; i++) {
+		uint64_t acked = elec_acked(p->elec, i);
+
+		changed |= acked != p->acked[i];
+		p->acked[i] = acked;
+	}
+	if (!changed)
+		return;
+	event.now_us = now_us();
+	step(p, &event);
+}
+
+/* ---- in ---- */
+
+static void receive_one(struct process *p, int i)
+{
+	const struct sockaddr_in *from = &p->in_from[i];
+	int replica = cluster_find(p->cluster, from);
+	struct vr_event event = {
+		.kind = VR_EVENT_MESSAGE,
+		.now_us = now_us(),
+		.data = p->data[i],
+		.len = p->in[i].msg_len,
+		.from = replica < 0 ? VR_FROM_CLIENT : (uint32_t)replica,
+		.address = {from->sin_addr.s_addr, from->sin_port},
+	};
+
+	drain(p);
+	step(p, &event);
+}
+
+/* How many datagrams were there; BURST: there may be more. */
+static int receive(struct process *p)
+{
+	int n;
+
+	for (int i = 0; i < BURST; i++)
+		p->in[i].msg_hdr.msg_namelen = sizeof(p->in_from[i]);
+	n = recvmmsg(p->socket, p->in, BURST, MSG_DONTWAIT, NULL);
+	for (int i = 0; i < n; i++)
+		receive_one(p, i);
+	return n;
+}
+
+static void sleep_until(struct process *p, uint64_t deadline_us)
+{
+	struct epoll_event events[2];
+	struct timespec timeout;
+	uint64_t now = now_us(), wait = deadline_us > now ? deadline_us - now : 0;
+
+	if (wait > p->stamp_us)
+		wait = p->stamp_us;
+	if (!wait || !elec_sleep(p->elec))
+		return;
+	timeout = (struct timespec){wait / 1000000, wait % 1000000 * 1000};
+	epoll_pwait2(p->epoll, events, 2, &timeout, NULL);
+	elec_awake(p->elec);
+}
+
+int process_run(struct process *p, const volatile sig_atomic_t *stop)
+{
+	struct vr_event event = {.kind = VR_EVENT_START};
+
+	for (event.now_us = now_us(); !*stop; event.now_us = now_us()) {
+		int received;
+
+		elec_stamp(p->elec);
+		step(p, &event); /* START, then TICK */
+		event.kind = VR_EVENT_TICK;
+		step_acks(p);
+		received = receive(p);
+		drain(p);
+		if (received > 0)
+			continue;
+		sleep_until(p, vr_deadline(p->vr));
+	}
+	return 0;
+}
+
+/* ---- open, report, close ---- */
+
+static int open_socket(struct process *p, char *error, size_t size)
+{
+	const struct sockaddr_in *own = &p->cluster->replica[p->index];
+	struct epoll_event event = {.events = EPOLLIN};
+	int bytes = RECEIVE_BUFFER, ret;
+
+	p->socket = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	p->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (p->socket < 0 || p->epoll < 0 ||
+	    epoll_ctl(p->epoll, EPOLL_CTL_ADD, p->socket, &event)) {
+		ret = -errno;
+		snprintf(error, size, "cannot open a socket: %s", strerror(-ret));
+		return ret;
+	}
+	/* Needs CAP_NET_ADMIN; without it the system's limit holds, and a full buffer costs
+	 * resends. */
+	if (setsockopt(p->socket, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)))
+		setsockopt(p->socket, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	if (!bind(p->socket, (const void *)own, sizeof(*own)))
+		return 0;
+	ret = -errno;
+	{
+		const uint8_t *a = (const void *)&own->sin_addr;
+
+		snprintf(error, size, "cannot bind replica %u's address %u.%u.%u.%u:%u: %s%s",
+			 p->index, a[0], a[1], a[2], a[3], ntohs(own->sin_port), strerror(-ret),
+			 ret == -EADDRINUSE ? "; another process serves there"
+			 : ret == -EADDRNOTAVAIL
+				 ? "; is --index right, and is this the replica's namespace?"
+				 : "");
+	}
+	return ret;
+}
+
+static int open_elec(struct process *p, const struct process_options *o, char *error, size_t size)
+{
+	struct elec_member members[ELEC_REPLICAS_MAX] = {0};
+	struct elec_options options = {
+		.iface = o->iface,
+		.offloads = o->offloads,
+		.mode = o->mode,
+		.pin = o->pin,
+		.slots = o->log_slots,
+		.lease_ms = o->lease_ms ? o->lease_ms : LEASE_MS,
+		.wake_backlog = o->wake_backlog,
+		.n = p->cluster->n,
+		.self = p->index,
+		.members = members,
+	};
+	struct epoll_event event = {.events = EPOLLIN};
+	int ret;
+
+	for (uint32_t i = 0; i < p->cluster->n; i++) {
+		members[i].addr = p->cluster->replica[i].sin_addr.s_addr;
+		members[i].port = p->cluster->replica[i].sin_port;
+	}
+	p->stamp_us = options.lease_ms * 1000ULL / STAMPS_PER_LEASE;
+	ret = elec_open(&p->elec, &options, error, size);
+	if (ret || elec_wake_fd(p->elec) < 0)
+		return ret;
+	if (!epoll_ctl(p->epoll, EPOLL_CTL_ADD, elec_wake_fd(p->elec), &event))
+		return 0;
+	ret = -errno;
+	snprintf(error, size, "cannot watch the kernel log: %s", strerror(-ret));
+	return ret;
+}
+
+static int open_core(struct process *p, const struct process_options *o, char *error, size_t size)
+{
+	struct vr_config config = {
+		.n = p->cluster->n,
+		.self = p->index,
+		.app = o->app,
+		.start_s = time(NULL),
+	};
+	int mtu = o->iface ? neighbour_mtu(o->iface) : 0;
+
+	if (mtu > 0)
+		config.payload_max = mtu - 28; /* IPv4 and UDP headers */
+	if (getrandom(&config.seed, sizeof(config.seed), 0) != sizeof(config.seed))
+		config.seed = now_us() ^ (uint64_t)getpid() << 32;
+	p->vr = vr_open(&config, error, size);
+	return p->vr ? 0 : -EINVAL;
+}
+
+int process_open(struct process **out, const struct process_options *options, char *error,
+		 size_t error_size)
+{
+	struct process *p = calloc(1, sizeof(*p));
+	int ret;
+
+	if (!p) {
+		snprintf(error, error_size, "out of memory");
+		return -ENOMEM;
+	}
+	p->cluster = options->cluster;
+	p->index = options->index;
+	p->socket = p->epoll = -1;
+	for (int i = 0; i < BURST; i++) {
+		p->in_iov[i] = (struct iovec){p->data[i], DATAGRAM_MAX};
+		p->in[i].msg_hdr = (struct msghdr){
+			.msg_name = &p->in_from[i],
+			.msg_namelen = sizeof(p->in_from[i]),
+			.msg_iov = &p->in_iov[i],
+			.msg_iovlen = 1,
+		};
+	}
+	ret = open_core(p, options, error, error_size);
+	if (!ret)
+		ret = open_socket(p, error, error_size);
+	if (!ret)
+		ret = open_elec(p, options, error, error_size);
+	if (ret) {
+		process_close(p);
+		return ret;
+	}
+	*out = p;
+	return 0;
+}
+
+void process_report(struct process *p, FILE *out)
+{
+	const uint64_t *counts = vr_counts(p->vr);
+	uint64_t kernel[ELEC_R_COUNT] = {0};
+	struct vr_info info;
+
+	vr_info(p->vr, &info);
+	elec_counts(p->elec, kernel);
+	fprintf(out,
+		"{\"index\":%u,\"view\":%" PRIu64 ",\"leader\":%s,\"op\":%" PRIu64
+		",\"committed\":%" PRIu64 ",\"executed\":%" PRIu64,
+		p->index, info.view,
+		info.status == VR_NORMAL && info.leader == p->index ? "true" : "false", info.op,
+		info.committed, info.executed);
+	for (unsigned int i = 0; i < VR_COUNT_COUNT; i++)
+		if (vr_count_name(i))
+			fprintf(out, ",\"%s\":%" PRIu64, vr_count_name(i), counts[i]);
+	for (unsigned int i = 0; i < ELEC_R_COUNT; i++)
+		fprintf(out, ",\"kernel.%s\":%" PRIu64, elec_reason_names[i], kernel[i]);
+	fprintf(out, "}\n");
+	fflush(out);
+}
+
+void process_close(struct process *p)
+{
+	if (!p)
+		return;
+	elec_close(p->elec);
+	vr_close(p->vr);
+	if (p->socket >= 0)
+		close(p->socket);
+	if (p->epoll >= 0)
+		close(p->epoll);
+	free(p);
+}

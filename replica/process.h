@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The process around the pure core: one socket, the elec library, the clock. It carries
+ * out what vr_step() puts out, in order, and keeps the rules of the fence (vr.h).
+ */
+#ifndef PAXRACK_PROCESS_H
+#define PAXRACK_PROCESS_H
+
+#include <signal.h>
+#include <stdio.h>
+
+#include "replica/cluster.h"
+#include "replica/elec.h"
+#include "replica/vr.h"
+
+struct process;
+
+struct process_options {
+	const struct cluster *cluster;
+	uint32_t index;
+	const char *iface; /* NULL: no kernel programs */
+	unsigned int offloads;
+	enum elec_xdp_mode mode;
+	const char *pin; /* folder for the maps' pins, or NULL */
+	const struct app *app;
+	uint32_t lease_ms, log_slots, wake_backlog; /* 0: elec's defaults */
+};
+
+/* 0 or -errno with one sentence in `error`; nothing is left behind then. */
+int process_open(struct process **p, const struct process_options *options, char *error,
+		 size_t error_size);
+/* Serves until *stop is set. 0 or -errno. */
+int process_run(struct process *p, const volatile sig_atomic_t *stop);
+/* One line of JSON: what this replica is and what it counted. */
+void process_report(struct process *p, FILE *out);
+void process_close(struct process *p);
+
+#endif
