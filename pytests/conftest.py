@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Fixtures. What a test makes goes away with it, also when it fails."""
+import os
+import signal
+import subprocess
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.path.join(ROOT, "build")
+
+
+def pytest_configure(config):
+    if os.geteuid() != 0:
+        pytest.exit("these tests make namespaces and load kernel programs: run them as root", 1)
+    if not os.path.exists(os.path.join(BUILD, "replica.bpf.o")):
+        pytest.exit("build/replica.bpf.o is missing: run `make programs units` first", 1)
+    # Debian's tools stand in folders that a user's PATH need not have.
+    os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ.get("PATH", "")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure shows what the test's daemons said."""
+    report = (yield).get_result()
+    if report.failed:
+        for daemon in getattr(item, "daemons", []):
+            report.sections.append(("log of " + daemon.name, daemon.log()))
+
+
+class Daemon:
+    """A process that a test started, and its output so far."""
+
+    def __init__(self, command, log_path, **popen):
+        self.name = os.path.basename(command[0])
+        self.log_path = str(log_path)
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=subprocess.STDOUT, **popen)
+
+    def log(self):
+        with open(self.log_path, errors="replace") as log:
+            return log.read()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+@pytest.fixture
+def daemon(request, tmp_path):
+    """daemon([command, ...]): runs until the test ends; its log is shown if the test fails."""
+    request.node.daemons = []
+
+    def start(command, **popen):
+        path = tmp_path / ("daemon%d.log" % len(request.node.daemons))
+        request.node.daemons.append(Daemon([str(c) for c in command], path, **popen))
+        return request.node.daemons[-1]
+
+    yield start
+    for one in reversed(request.node.daemons):
+        one.stop()
+
+
+@pytest.fixture(scope="session", params=["native", "generic"])
+def live_bench(request):
+    from bench import Bench, one_cpu
+    with one_cpu():
+        bench = Bench(request.param)
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def bench(live_bench):
+    """A live link with the programs attached, in native and in generic mode."""
+    from bench import one_cpu
+    with one_cpu():
+        yield live_bench
