@@ -102,7 +102,7 @@ int elec_open(struct elec **out, const struct elec_options *options, char *error
 		e->addresses[i].sin_addr.s_addr = e->members[i].addr;
 		e->addresses[i].sin_port = e->members[i].port;
 	}
-	if (options->iface && options->offloads) {
+	if (options->offloads) {
 		e->offloads = options->offloads;
 		ret = elec_kernel_open(e, options, error, size);
 	} else {
@@ -223,6 +223,11 @@ static int send_each(const struct elec *e, int socket, const uint8_t *message, s
 	return error;
 }
 
+void elec_sent(struct elec *e, uint64_t op)
+{
+	word_raise(&e->state->sent, epoch_of(e), op);
+}
+
 int elec_broadcast(struct elec *e, int socket, uint8_t *message, size_t len, uint64_t op)
 {
 	uint8_t T = message[4]; /* the message is our own: its type name is short */
@@ -230,7 +235,7 @@ int elec_broadcast(struct elec *e, int socket, uint8_t *message, size_t len, uin
 	const struct sockaddr_in *to;
 	ssize_t ret;
 
-	word_raise(&e->state->sent, epoch_of(e), op);
+	elec_sent(e, op);
 	if (e->n == 1)
 		return 0;
 	if (!(e->offloads & ELEC_OFFLOAD_BROADCAST) || elec_frozen(e) || len > e->frame_max)
@@ -346,6 +351,21 @@ uint64_t elec_last(const struct elec *e)
 bool elec_frozen(const struct elec *e)
 {
 	return LOAD(&e->state->gate) & ELEC_FROZEN;
+}
+
+struct elec_state *elec_shared(struct elec *e)
+{
+	return e->kernel ? e->state : NULL;
+}
+
+int elec_xdp_fd(const struct elec *e)
+{
+	return e->kernel ? elec_kernel_xdp_fd(e) : -1;
+}
+
+int elec_tc_fd(const struct elec *e)
+{
+	return e->kernel ? elec_kernel_tc_fd(e) : -1;
 }
 
 int elec_counts(const struct elec *e, uint64_t counts[ELEC_R_COUNT])

@@ -80,6 +80,9 @@ void elec_consumed(struct elec *e, uint64_t op);
  */
 int elec_broadcast(struct elec *e, int socket, uint8_t *message, size_t len, uint64_t op);
 
+/* The `sent` word by itself, for who sends without elec_broadcast(): before the send, or acks do not count. */
+void elec_sent(struct elec *e, uint64_t op);
+
 /* Evidence that came by the socket: replica i acked everything up to op in this epoch. */
 void elec_ack(struct elec *e, uint32_t i, uint64_t op);
 /* Highest op that replica i acked in this epoch. */
@@ -97,6 +100,11 @@ bool elec_advance(struct elec *e, uint64_t to);
 /* Last op of the gate. */
 uint64_t elec_last(const struct elec *e);
 bool elec_frozen(const struct elec *e);
+
+/* For simulators and tests that run the loaded programs themselves; NULL, -1 without offload. */
+struct elec_state *elec_shared(struct elec *e);
+int elec_xdp_fd(const struct elec *e);
+int elec_tc_fd(const struct elec *e);
 
 /* Sum over CPUs of each reason's counter. */
 int elec_counts(const struct elec *e, uint64_t counts[ELEC_R_COUNT]);

@@ -28,6 +28,8 @@ int elec_kernel_open(struct elec *e, const struct elec_options *options, char *e
 void elec_kernel_close(struct elec *e);
 int elec_kernel_wake_fd(const struct elec *e);
 void elec_kernel_awake(struct elec *e);
+int elec_kernel_xdp_fd(const struct elec *e);
+int elec_kernel_tc_fd(const struct elec *e);
 int elec_kernel_counts(const struct elec *e, uint64_t counts[ELEC_R_COUNT]);
 
 #endif

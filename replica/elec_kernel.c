@@ -163,10 +163,24 @@ static int find_macs(struct elec *e, const char *iface, char *error, size_t size
 	return 0;
 }
 
+static int find_device(struct elec *e, const char *iface, char *error, size_t size)
+{
+	int mtu;
+
+	e->kernel->hook.ifindex = if_nametoindex(iface);
+	if (!e->kernel->hook.ifindex) {
+		snprintf(error, size, "no interface %s here: `ip link` lists them", iface);
+		return -ENODEV;
+	}
+	mtu = neighbour_mtu(iface);
+	e->frame_max = mtu > 28 ? mtu - 28 : 0; /* IPv4 and UDP headers */
+	return find_macs(e, iface, error, size);
+}
+
 int elec_kernel_open(struct elec *e, const struct elec_options *o, char *error, size_t size)
 {
 	struct elec_kernel *k;
-	int ret, mtu;
+	int ret;
 
 	k = calloc(1, sizeof(*k));
 	if (!k) {
@@ -178,14 +192,7 @@ int elec_kernel_open(struct elec *e, const struct elec_options *o, char *error, 
 	k->cpus = libbpf_num_possible_cpus();
 	k->hook.sz = sizeof(k->hook);
 	k->hook.attach_point = BPF_TC_EGRESS;
-	k->hook.ifindex = if_nametoindex(o->iface);
-	if (!k->hook.ifindex) {
-		snprintf(error, size, "no interface %s here: `ip link` lists them", o->iface);
-		return -ENODEV;
-	}
-	mtu = neighbour_mtu(o->iface);
-	e->frame_max = mtu > 28 ? mtu - 28 : 0; /* IPv4 and UDP headers */
-	ret = find_macs(e, o->iface, error, size);
+	ret = o->iface ? find_device(e, o->iface, error, size) : 0;
 	if (ret)
 		return ret;
 
@@ -204,6 +211,8 @@ int elec_kernel_open(struct elec *e, const struct elec_options *o, char *error, 
 		ret = map_memory(e, error, size);
 	if (!ret && o->pin)
 		ret = pin_maps(k, o->pin, error, size);
+	if (!o->iface)
+		return ret;
 	if (!ret && (e->offloads & (ELEC_OFFLOAD_ACK | ELEC_OFFLOAD_QUORUM)))
 		ret = attach_xdp(k, o, error, size);
 	if (!ret && (e->offloads & ELEC_OFFLOAD_BROADCAST))
@@ -236,6 +245,16 @@ void elec_kernel_close(struct elec *e)
 int elec_kernel_wake_fd(const struct elec *e)
 {
 	return bpf_map__fd(e->kernel->skel->maps.elec_wake);
+}
+
+int elec_kernel_xdp_fd(const struct elec *e)
+{
+	return bpf_program__fd(e->kernel->skel->progs.replica_xdp);
+}
+
+int elec_kernel_tc_fd(const struct elec *e)
+{
+	return bpf_program__fd(e->kernel->skel->progs.replica_tc);
 }
 
 void elec_kernel_awake(struct elec *e)
