@@ -80,7 +80,7 @@ $(B)/%.skel.h: $(B)/%.bpf.o
 $(B)/vr.pb.c $(B)/vr.pb.h &: replica/vr.proto $(wildcard replica/vr.options)
 	$(call say,PROTO,$<)
 	$(Q)mkdir -p $(B)
-	$(Q)protoc --nanopb_out=$(B) -I replica $<
+	$(Q)protoc --nanopb_out=-Ireplica:$(B) -I replica $<
 $(B)/vr.pb.o: $(B)/vr.pb.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<

@@ -2,10 +2,8 @@
 /* build/client: the command line around load.c. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,54 +12,18 @@
 
 #include "replica/cluster.h"
 #include "replica/load.h"
+#include "replica/options.h"
 #include "replica/workload.h"
 
-enum { EXIT_USAGE = 2 };
-
-enum option_id {
-	CONFIG = 'a',
-	CLIENTS,
-	OPS,
-	SECONDS,
-	MIX,
-	VALUE_BYTES,
-	KEYS,
-	SEED,
-	GIVE_UP,
-	PROGRESS_FD,
-	JSON,
-	HELP,
-	OPTION_END
-};
+#define PROGRAM "client"
+#define EXIT_USAGE 2
+#define UNSET UINT64_MAX
 
 struct settings {
 	const char *config;
-	uint64_t number[OPTION_END]; /* by option_id */
-	bool given[OPTION_END];
+	uint64_t clients, ops, seconds, mix, value_bytes, keys, seed, give_up, progress_fd;
+	bool json;
 };
-
-static const struct row {
-	enum option_id id;
-	const char *name, *value; /* value NULL: the option takes none */
-	uint64_t min, max;
-	const char *help;
-} rows[] = {
-	{CONFIG, "config", "FILE", 0, 0, "the replicas, as cluster.conf lists them (needed)"},
-	{CLIENTS, "clients", "N", 1, LOAD_CLIENTS_MAX, "operations in flight (4)"},
-	{OPS, "ops", "N", 1, INT64_MAX, "end after so many operations (20000)"},
-	{SECONDS, "seconds", "S", 1, 1000000, "end after so long, instead of --ops"},
-	{MIX, "mix", "PERCENT", 0, 100, "of SET; the others are GET (50)"},
-	{VALUE_BYTES, "value-bytes", "N", 1, WORKLOAD_VALUE_MAX, "size of a value (64)"},
-	{KEYS, "keys", "N", 1, 100000000, "shared out among the clients (1000)"},
-	{SEED, "seed", "N", 0, UINT64_MAX, "of the choice of keys and operations (random)"},
-	{GIVE_UP, "give-up", "S", 1, 1000000, "fail after so long without any reply (10)"},
-	{PROGRESS_FD, "progress-fd", "FD", 0, 1000000,
-	 "write '<operations> <operations/s> <p99 us>' lines there"},
-	{JSON, "json", NULL, 0, 0, "print one JSON object instead of a table"},
-	{HELP, "help", NULL, 0, 0, "this"},
-};
-
-#define ROWS (sizeof(rows) / sizeof(*rows))
 
 static volatile sig_atomic_t stop;
 static struct load_result result; /* 60 KB of histogram */
@@ -72,89 +34,55 @@ static void on_signal(int signal)
 	stop = signal;
 }
 
-__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
-{
-	va_list args;
-
-	fputs("client: ", stderr);
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fputc('\n', stderr);
-}
-
-/* ---- options ---- */
-
-static void print_help(void)
-{
-	puts("client: keep N key-value operations in flight against a cluster, and measure\n");
-	for (size_t i = 0; i < ROWS; i++) {
-		char option[32];
-
-		snprintf(option, sizeof(option), "--%s %s", rows[i].name,
-			 rows[i].value ? rows[i].value : "");
-		printf("  %-20s %s\n", option, rows[i].help);
-	}
-}
-
-static int parse_number(struct settings *s, const struct row *row)
-{
-	uint64_t value;
-	char *end;
-
-	errno = 0;
-	value = strtoull(optarg, &end, 10);
-	if (*optarg < '0' || *optarg > '9' || *end || errno || value < row->min ||
-	    value > row->max) {
-		say("--%s '%s': want a number from %" PRIu64 " to %" PRIu64, row->name, optarg,
-		    row->min, row->max);
-		return EXIT_USAGE;
-	}
-	s->number[row->id] = value;
-	return 0;
-}
-
-/* 0: go on. */
+/* -1: go on, else the exit status. */
 static int parse(struct settings *s, int argc, char **argv)
 {
-	struct option options[ROWS + 1] = {};
-	int id, at = 0;
+	const struct option_row rows[] = {
+		{"config", "FILE", "the replicas, as cluster.conf lists them (needed)",
+		 .text = &s->config},
+		{"clients", "N", "operations in flight (4)", .number = &s->clients, .min = 1,
+		 .max = LOAD_CLIENTS_MAX},
+		{"ops", "N", "end after so many operations (20000)", .number = &s->ops, .min = 1,
+		 .max = INT64_MAX},
+		{"seconds", "S", "end after so long, instead of --ops", .number = &s->seconds,
+		 .min = 1, .max = 1000000},
+		{"mix", "PERCENT", "of SET, the others are GET (50)", .number = &s->mix,
+		 .max = 100},
+		{"value-bytes", "N", "size of a value (64)", .number = &s->value_bytes, .min = 1,
+		 .max = WORKLOAD_VALUE_MAX},
+		{"keys", "N", "shared out among the clients (1000)", .number = &s->keys, .min = 1,
+		 .max = 100000000},
+		{"seed", "N", "of the choice of keys and operations (random)", .number = &s->seed,
+		 .max = INT64_MAX},
+		{"give-up", "S", "fail after so long without any reply (10)", .number = &s->give_up,
+		 .min = 1, .max = 1000000},
+		{"progress-fd", "FD", "write '<operations> <operations/s> <p99 us>' lines there",
+		 .number = &s->progress_fd, .max = 1 << 20},
+		{"json", NULL, "print one JSON object instead of a table", .flag = &s->json},
+	};
+	int ret = options_parse(PROGRAM,
+				"keep key-value operations in flight against a cluster, and "
+				"measure",
+				rows, sizeof(rows) / sizeof(*rows), argc, argv);
 
-	for (size_t i = 0; i < ROWS; i++) {
-		options[i].name = rows[i].name;
-		options[i].has_arg = rows[i].value ? required_argument : no_argument;
-		options[i].val = rows[i].id;
-	}
-	while ((id = getopt_long(argc, argv, ":", options, &at)) != -1) {
-		if (id == ':' || id == '?') {
-			say(id == ':' ? "%s wants a value; see client --help"
-				      : "no option '%s'; see client --help",
-			    argv[optind - 1]);
-			return EXIT_USAGE;
-		}
-		s->given[id] = true;
-		if (id == CONFIG)
-			s->config = optarg;
-		else if (rows[id - CONFIG].value && parse_number(s, &rows[id - CONFIG]))
-			return EXIT_USAGE;
-	}
-	if (s->given[HELP])
-		return 0;
-	if (optind < argc) {
-		say("'%s' is not an option; see client --help", argv[optind]);
-		return EXIT_USAGE;
-	}
+	if (ret >= 0)
+		return ret;
 	if (!s->config) {
-		say("which cluster? Name its file with --config cluster.conf");
+		options_say(PROGRAM, "which cluster? Name its file with --config cluster.conf");
 		return EXIT_USAGE;
 	}
-	if (s->given[OPS] && s->given[SECONDS]) {
-		say("--ops and --seconds both say when to end: give one");
+	if (s->ops && s->seconds) {
+		options_say(PROGRAM, "--ops and --seconds both say when to end: give one");
 		return EXIT_USAGE;
 	}
-	if (s->given[SECONDS])
-		s->number[OPS] = 0;
-	return 0;
+	if (s->progress_fd != UNSET && fcntl(s->progress_fd, F_GETFD) < 0) {
+		options_say(PROGRAM, "--progress-fd %" PRIu64 ": no such descriptor is open",
+			    s->progress_fd);
+		return EXIT_USAGE;
+	}
+	if (!s->ops && !s->seconds)
+		s->ops = 20000;
+	return -1;
 }
 
 /* ---- output ---- */
@@ -176,14 +104,14 @@ static void print_result(const struct settings *s)
 	double p50 = us(histogram_percentile(h, 0.5)), p99 = us(histogram_percentile(h, 0.99));
 	double p999 = us(histogram_percentile(h, 0.999)), max = us(h->max);
 
-	if (s->given[JSON]) {
+	if (s->json) {
 		printf("{\"clients\": %" PRIu64 ", \"ops\": %" PRIu64 ", \"seconds\": %.6f, "
 		       "\"ops_per_s\": %.1f, \"latency_us\": {\"p50\": %.2f, \"p99\": %.2f, "
 		       "\"p999\": %.2f, \"max\": %.2f}, \"retransmits\": %" PRIu64
 		       ", \"wrong\": %" PRIu64 ", \"view\": %" PRIu64 ", \"seed\": %" PRIu64
 		       ", \"interrupted\": %s}\n",
-		       s->number[CLIENTS], result.done, seconds, ops_per_s(), p50, p99, p999, max,
-		       result.retransmits, result.wrong, result.view, s->number[SEED],
+		       s->clients, result.done, seconds, ops_per_s(), p50, p99, p999, max,
+		       result.retransmits, result.wrong, result.view, s->seed,
 		       result.interrupted ? "true" : "false");
 		return;
 	}
@@ -207,51 +135,45 @@ static void on_progress(const struct load_result *r, double rate)
 
 int main(int argc, char **argv)
 {
-	struct settings s = {.number = {[CLIENTS] = 4,
-					[OPS] = 20000,
-					[MIX] = 50,
-					[VALUE_BYTES] = 64,
-					[KEYS] = 1000,
-					[GIVE_UP] = 10}};
+	struct settings s = {.clients = 4,
+			     .mix = 50,
+			     .value_bytes = 64,
+			     .keys = 1000,
+			     .seed = UNSET,
+			     .give_up = 10,
+			     .progress_fd = UNSET};
 	struct sigaction action = {.sa_handler = on_signal}; /* no SA_RESTART: wake up */
 	struct load_options o = {.stop = &stop};
 	struct cluster cluster;
-	char error[512];
+	char error[1024];
 	int ret;
 
-	opterr = 0;
 	ret = parse(&s, argc, argv);
-	if (ret)
+	if (ret >= 0)
 		return ret;
-	if (s.given[HELP]) {
-		print_help();
-		return 0;
-	}
-	if (!s.given[SEED] && getrandom(&s.number[SEED], sizeof(s.number[SEED]), 0) < 0) {
-		say("no random numbers: %s", strerror(errno));
-		return EXIT_FAILURE;
-	}
 	if (cluster_read(&cluster, s.config, error, sizeof(error))) {
-		say("%s", error);
+		options_say(PROGRAM, "%s", error);
 		return EXIT_FAILURE;
+	}
+	if (s.seed == UNSET) {
+		if (getrandom(&s.seed, sizeof(s.seed), 0) < 0) {
+			options_say(PROGRAM, "no random numbers: %s", strerror(errno));
+			return EXIT_FAILURE;
+		}
+		s.seed &= INT64_MAX;
 	}
 	o.cluster = &cluster;
-	o.clients = s.number[CLIENTS];
-	o.ops = s.number[OPS];
-	o.seconds = s.number[SECONDS];
-	o.mix = s.number[MIX];
-	o.value_bytes = s.number[VALUE_BYTES];
-	o.keys = s.number[KEYS];
-	o.seed = s.number[SEED];
-	o.give_up_s = s.number[GIVE_UP];
-	if (s.given[PROGRESS_FD]) {
-		progress_fd = s.number[PROGRESS_FD];
-		if (fcntl(progress_fd, F_GETFD) < 0) {
-			say("--progress-fd %d: no such descriptor is open", progress_fd);
-			return EXIT_USAGE;
-		}
-	}
-	if (s.given[PROGRESS_FD] || isatty(STDERR_FILENO))
+	o.clients = s.clients;
+	o.ops = s.ops;
+	o.seconds = s.seconds;
+	o.mix = s.mix;
+	o.value_bytes = s.value_bytes;
+	o.keys = s.keys;
+	o.seed = s.seed;
+	o.give_up_s = s.give_up;
+	if (s.progress_fd != UNSET)
+		progress_fd = s.progress_fd;
+	if (progress_fd >= 0 || isatty(STDERR_FILENO))
 		o.progress = on_progress;
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
@@ -263,9 +185,9 @@ int main(int argc, char **argv)
 	if (!ret || result.done)
 		print_result(&s);
 	if (ret)
-		say("%s", error);
+		options_say(PROGRAM, "%s", error);
 	if (fflush(stdout) || ferror(stdout)) {
-		say("cannot write the result: %s", strerror(errno));
+		options_say(PROGRAM, "cannot write the result: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
 	return ret ? EXIT_FAILURE : EXIT_SUCCESS;
