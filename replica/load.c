@@ -200,7 +200,7 @@ static void check_reply(struct load *l, uint32_t i, const struct bytes *reply)
 	if (l->result->wrong++)
 		return;
 	snprintf(l->first_wrong, sizeof(l->first_wrong),
-		 "to request %" PRIu64 " '%.*s', not '%.*s'", l->client[i].reqid,
+		 "to request %" PRIu64 ", said '%.*s', not '%.*s'", l->client[i].reqid,
 		 (int)(reply->len < 90 ? reply->len : 90), (const char *)reply->data,
 		 (int)(want_len < 90 ? want_len : 90), want);
 }
@@ -358,7 +358,7 @@ static void explain(const struct load *l, int ret, char *error, size_t error_siz
 
 	if (ret == -EBADMSG) {
 		snprintf(error, error_size,
-			 "%" PRIu64 " of %" PRIu64 " replies were wrong: the first said %s",
+			 "%" PRIu64 " of %" PRIu64 " replies were wrong: the first, %s",
 			 l->result->wrong, l->result->done, l->first_wrong);
 		return;
 	}
@@ -368,9 +368,8 @@ static void explain(const struct load *l, int ret, char *error, size_t error_siz
 	}
 	inet_ntop(AF_INET, &first->sin_addr, address, sizeof(address));
 	snprintf(error, error_size,
-		 "no reply from any of the %u replicas (the first is %s:%u) for %u s%s%s: do they "
-		 "run, "
-		 "and does this network namespace reach them?",
+		 "no reply from any of the %u replicas (the first is %s:%u) for %u s%s%s: "
+		 "do they run, and does this network namespace reach them?",
 		 l->o->cluster->n, address, ntohs(first->sin_port), l->o->give_up_s,
 		 l->send_errno ? ", and sending says: " : "",
 		 l->send_errno ? strerror(l->send_errno) : "");
