@@ -13,7 +13,7 @@
  *   bpf/<node>/   pinned maps and programs, also bpf/tor/
  *   rack.yaml     the description, in the format of topo/rack3.yaml
  *   cluster.conf  the replicas, in the published format
- *   pids/<pid>    processes started in the rack, for `rack down` to end
+ *   pids/         <pid>.<start time> of each process started in the rack: its node
  *   log/          what they wrote
  *   up            the rack is complete; its time is the time of `rack up`
  *
@@ -65,9 +65,12 @@ struct rack {
 
 /* Read and check a rack file. Free with rack_free(). */
 int rack_load(struct rack **rack, const char *path);
-/* Also write the description as a rack file. */
-int rack_save(const struct rack *rack, const char *path);
-void rack_free(struct rack *rack); /* NULL is allowed */
+/* The description as a rack file, to be freed; NULL when there is no memory. */
+char *rack_text(const struct rack *rack, size_t *len);
+/* The file's attach mode is not the one wanted. */
+void rack_set_xdp(struct rack *rack, enum rack_xdp xdp);
+bool rack_is_name(const char *name); /* could it be a rack's? */
+void rack_free(struct rack *rack);   /* NULL is allowed */
 /* By name; NULL when there is none (nothing is said). "tor" is not a node. */
 struct rack_node *rack_node(const struct rack *rack, const char *name);
 /* The i-th of a role, e.g. RACK_CLIENT, 0 for c0; NULL when there is none. */
@@ -84,6 +87,7 @@ enum rack_state rack_state(const char *name);
 int rack_find(struct rack **rack, const char *name);
 /* Paths below /run/paxrack/<rack>/, printf-like, e.g. rack_path(buf, "lab", "bpf/%s", "r0"). */
 #define RACK_PATH_MAX 256
+const char *rack_folder(char buf[RACK_PATH_MAX], const char *name);
 const char *rack_path(char buf[RACK_PATH_MAX], const char *name, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the ToR's programs and user space share. Port i of the ToR is the port of the
+ * rack's i-th node: device index TOR_IFINDEX + i, and i stands in the last two bytes of
+ * the node's MAC (02, three bytes for the rack, two for the index), so neither way
+ * needs a search.
+ */
+#ifndef PAXRACK_TOR_H
+#define PAXRACK_TOR_H
+
+#include <linux/types.h>
+
+#define TOR_IFINDEX 32 /* of port 0; lower ones are left to what the kernel adds to a namespace */
+#define TOR_BRIDGE_IFINDEX 31
+
+enum tor_port_flag {
+	TOR_SPOOF = 1, /* its frames may carry any source */
+	TOR_STACK = 2, /* frames *to* it take the bridge, not a redirect (see verdict.bpf.h) */
+};
+
+struct tor_port {
+	__u8 mac[6]; /* of the node behind it */
+	__u16 flags; /* enum tor_port_flag, or-ed */
+	__be32 addr; /* of the node behind it */
+};
+
+/*
+ * What became of a frame and why, counted at the port it came from (map tor_counts,
+ * one struct tor_counts per port and CPU).
+ * X(enumerator, printed name, what it means)
+ */
+#define TOR_REASONS(X)                                                                             \
+	X(REDIRECT, "redirect", "sent straight to the port of its destination")                    \
+	X(BRIDGE, "bridge", "left to the bridge: a port that wants the stack's path")              \
+	X(FLOOD, "flood", "left to the bridge: group address, or nobody's")                        \
+	X(HAIRPIN, "hairpin", "dropped: its destination is the node that sent it")                 \
+	X(NO_PORT, "no-port", "dropped: came from a device that is no port of a node")             \
+	X(SHORT, "short", "dropped: ends before its source can be read")                           \
+	X(VLAN_DEPTH, "vlan-depth", "dropped: more VLAN tags than are looked behind")              \
+	X(SPOOF_MAC, "spoof-mac", "dropped: source MAC is not the node's")                         \
+	X(SPOOF_IP, "spoof-ip", "dropped: IPv4 source is not the node's")                          \
+	X(SPOOF_IP6, "spoof-ip6", "dropped: IPv6, of which no node has an address")                \
+	X(SPOOF_ARP, "spoof-arp", "dropped: ARP sender is not the node")
+
+enum tor_reason {
+#define X(id, name, text) TOR_R_##id,
+	TOR_REASONS(X)
+#undef X
+		TOR_R_COUNT
+};
+
+struct tor_counts {
+	__u64 by_reason[TOR_R_COUNT];
+};
+
+#endif

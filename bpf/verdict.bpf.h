@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The ToR's verdict on one frame: is its source the node's own, and where does it go.
+ * It reads bytes only, so that every program through which a frame can enter the ToR
+ * may include it; exactly one of them judges a frame.
+ */
+#ifndef PAXRACK_VERDICT_BPF_H
+#define PAXRACK_VERDICT_BPF_H
+
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "bpf/tor.h"
+
+#define VLAN_TAGS 2
+
+/* Ethernet, tags, and the larger of the two headers that hold a source address (ARP's). */
+#define VERDICT_BYTES (ETH_HLEN + VLAN_TAGS * 4 + 28)
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* set to the number of nodes before loading */
+	__type(key, __u32);
+	__type(value, struct tor_port);
+} tor_ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tor_counts);
+} tor_counts SEC(".maps");
+
+struct arp_ipv4 {
+	__be16 hardware, protocol;
+	__u8 hardware_len, protocol_len;
+	__be16 operation;
+	__u8 sender_mac[6];
+	__u8 sender_addr[4];
+	__u8 target_mac[6];
+	__u8 target_addr[4];
+} __attribute__((packed));
+
+static __always_inline bool same(const __u8 *a, const __u8 *b, __u32 n)
+{
+	__u8 differ = 0;
+
+#pragma unroll
+	for (__u32 i = 0; i < n; i++)
+		differ |= a[i] ^ b[i];
+	return !differ;
+}
+
+/* TOR_R_COUNT when the source is the port's own, else the reason to drop the frame. */
+static __always_inline enum tor_reason judge_source(const struct tor_port *port, void *data,
+						    void *end)
+{
+	struct ethhdr *eth = data;
+	__be16 proto;
+	void *next;
+
+	if ((void *)(eth + 1) > end)
+		return TOR_R_SHORT;
+	if (!same(eth->h_source, port->mac, 6))
+		return TOR_R_SPOOF_MAC;
+	proto = eth->h_proto;
+	next = eth + 1;
+#pragma unroll
+	for (int i = 0; i < VLAN_TAGS; i++) {
+		if (proto != bpf_htons(ETH_P_8021Q) && proto != bpf_htons(ETH_P_8021AD))
+			break;
+		if (next + 4 > end)
+			return TOR_R_SHORT;
+		proto = *(__be16 *)(next + 2);
+		next += 4;
+	}
+	switch (bpf_ntohs(proto)) {
+	case ETH_P_8021Q:
+	case ETH_P_8021AD:
+		return TOR_R_VLAN_DEPTH;
+	case ETH_P_IPV6:
+		return TOR_R_SPOOF_IP6;
+	case ETH_P_IP: {
+		struct iphdr *ip = next;
+
+		if ((void *)(ip + 1) > end)
+			return TOR_R_SHORT;
+		return ip->saddr == port->addr ? TOR_R_COUNT : TOR_R_SPOOF_IP;
+	}
+	case ETH_P_ARP: {
+		struct arp_ipv4 *arp = next;
+
+		if ((void *)(arp + 1) > end)
+			return TOR_R_SHORT;
+		/* A sender address of 0 is a probe (RFC 5227): it claims nothing. */
+		if (!same(arp->sender_mac, port->mac, 6) ||
+		    (*(__be32 *)arp->sender_addr && *(__be32 *)arp->sender_addr != port->addr))
+			return TOR_R_SPOOF_ARP;
+		return TOR_R_COUNT;
+	}
+	default:
+		return TOR_R_COUNT;
+	}
+}
+
+/*
+ * `from` is the index of the port that the frame came in by. TOR_R_REDIRECT: it is to
+ * go to port *to; TOR_R_BRIDGE, TOR_R_FLOOD: to the stack; else: dropped.
+ */
+static __always_inline enum tor_reason judge(__u32 from, void *data, void *end, __u32 *to)
+{
+	struct tor_port *port = bpf_map_lookup_elem(&tor_ports, &from);
+	struct ethhdr *eth = data;
+	enum tor_reason reason;
+
+	if (!port)
+		return TOR_R_NO_PORT;
+	if ((void *)(eth + 1) > end)
+		return TOR_R_SHORT;
+	if (!(port->flags & TOR_SPOOF)) {
+		reason = judge_source(port, data, end);
+		if (reason != TOR_R_COUNT)
+			return reason;
+	}
+	*to = eth->h_dest[4] << 8 | eth->h_dest[5];
+	port = bpf_map_lookup_elem(&tor_ports, to);
+	if (!port || !same(eth->h_dest, port->mac, 6))
+		return TOR_R_FLOOD;
+	if (*to == from)
+		return TOR_R_HAIRPIN;
+	return port->flags & TOR_STACK ? TOR_R_BRIDGE : TOR_R_REDIRECT;
+}
+
+static __always_inline void tor_count(__u32 from, enum tor_reason reason)
+{
+	struct tor_counts *counts = bpf_map_lookup_elem(&tor_counts, &from);
+
+	if (counts && reason < TOR_R_COUNT)
+		counts->by_reason[reason]++;
+}
+
+#endif

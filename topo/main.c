@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The rack command: one table of subcommands, from which its usage is printed. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "topo/rack.h"
+
+static const struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *arguments;
+	const char *help;
+} commands[] = {
+	{"up", cmd_up, "FILE [--xdp native|generic]", "build the rack that FILE describes"},
+	{"down", cmd_down, "RACK... | --all", "remove racks and everything that runs in them"},
+	{"ls", cmd_ls, "[RACK]", "list racks, or the nodes and processes of one"},
+	{"exec", cmd_exec, "RACK NODE [--] COMMAND...", "run COMMAND in a node (r0, c0, ..., tor)"},
+	{"shell", cmd_shell, "RACK|FILE [NODE]",
+	 "a prompt in a node (c0 if there is one); a rack built for it goes with it"},
+	{"run", cmd_run, "RACK|FILE [OPTION...]",
+	 "put load on the replicas, print a table of figures"},
+};
+
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static const struct command *current;
+
+int rack_say(const char *fmt, ...)
+{
+	va_list args;
+
+	fputs("rack: ", stderr);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return -1;
+}
+
+int rack_usage(const char *fmt, ...)
+{
+	va_list args;
+
+	fprintf(stderr, "rack %s: ", current->name);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fprintf(stderr, "; usage: rack %s %s\n", current->name, current->arguments);
+	return 2;
+}
+
+int rack_privileged(void)
+{
+	if (geteuid())
+		return rack_say("%s needs root: run it with sudo", current->name);
+	return 0;
+}
+
+static void print_usage(FILE *to)
+{
+	char call[64];
+
+	fputs("usage: rack COMMAND ...\n\n", to);
+	for (size_t i = 0; i < COMMANDS; i++) {
+		snprintf(call, sizeof(call), "%s %s", commands[i].name, commands[i].arguments);
+		fprintf(to, "  %-36s %s\n", call, commands[i].help);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "";
+
+	if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")) {
+		print_usage(stdout);
+		return 0;
+	}
+	for (size_t i = 0; i < COMMANDS; i++) {
+		if (strcmp(name, commands[i].name))
+			continue;
+		current = &commands[i];
+		if (argc > 2 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"))) {
+			printf("usage: rack %s %s\n%s\n", current->name, current->arguments,
+			       current->help);
+			return 0;
+		}
+		return current->run(argc - 1, argv + 1);
+	}
+	if (name[0])
+		fprintf(stderr, "rack: there is no command '%s'\n", name);
+	print_usage(stderr);
+	return 2;
+}

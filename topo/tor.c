@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "bpf/load.h"
+#include "bpf/tor.h"
+#include "topo/tor.h"
+#include "tor.skel.h"
+
+static int fill_ports(const struct tor_bpf *bpf, const struct rack *rack)
+{
+	for (unsigned int i = 0; i < rack->count; i++) {
+		const struct rack_node *node = &rack->nodes[i];
+		struct tor_port port = {.addr = node->addr};
+
+		memcpy(port.mac, node->mac, sizeof(port.mac));
+		if (node->spoof)
+			port.flags |= TOR_SPOOF;
+		/* The kernel keeps redirected frames from generic XDP: those nodes get theirs by
+		 * the bridge. */
+		if (rack->xdp == RACK_GENERIC && node->role == RACK_REPLICA)
+			port.flags |= TOR_STACK;
+		if (bpf_map_update_elem(bpf_map__fd(bpf->maps.tor_ports), &i, &port, BPF_ANY))
+			return rack_say("cannot tell the ToR about %s: %s", node->name,
+					strerror(errno));
+	}
+	return 0;
+}
+
+static int pin(const struct rack *rack, int fd, const char *what)
+{
+	char path[RACK_PATH_MAX];
+
+	if (bpf_obj_pin(fd, rack_path(path, rack->name, "bpf/tor/%s", what)))
+		return rack_say("cannot pin %s: %s", path, strerror(errno));
+	return 0;
+}
+
+int tor_load(struct tor *tor, const struct rack *rack)
+{
+	struct tor_bpf *bpf = tor_bpf__open();
+	char path[RACK_PATH_MAX], error[4096];
+
+	if (!bpf)
+		return rack_say("cannot open the ToR's programs: %s", strerror(errno));
+	bpf_map__set_max_entries(bpf->maps.tor_ports, rack->count);
+	bpf_map__set_max_entries(bpf->maps.tor_counts, rack->count);
+	if (bpf_load(bpf->obj, error, sizeof(error))) {
+		rack_say("%s", error);
+		goto fail;
+	}
+	if (mkdir(rack_path(path, rack->name, "bpf/tor"), 0700)) {
+		rack_say("cannot make %s: %s", path, strerror(errno));
+		goto fail;
+	}
+	tor->bpf = bpf;
+	tor->ingress = bpf_program__fd(bpf->progs.tor_ingress);
+	tor->pass = bpf_program__fd(bpf->progs.tor_pass);
+	if (fill_ports(bpf, rack) || pin(rack, tor->ingress, "tor_ingress") ||
+	    pin(rack, tor->pass, "tor_pass") ||
+	    pin(rack, bpf_map__fd(bpf->maps.tor_ports), "tor_ports") ||
+	    pin(rack, bpf_map__fd(bpf->maps.tor_counts), "tor_counts"))
+		goto fail;
+	return 0;
+fail:
+	tor_bpf__destroy(bpf);
+	tor->bpf = NULL;
+	return -1;
+}
+
+void tor_close(struct tor *tor)
+{
+	if (tor->bpf)
+		tor_bpf__destroy(tor->bpf);
+	tor->bpf = NULL;
+}

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Building a rack.
+ *
+ *   1  /run/paxrack/<rack>/, a tmpfs mounted on it, everything else inside
+ *   2  the ToR's namespace and bridge, the ToR's programs
+ *   3  each node: a namespace; eth0 up, with its peer in the ToR; address, neighbours
+ *   4  the ports: offloads off, programs attached, up, members of the bridge
+ *   5  links in /run/netns, cluster.conf, and last the mark that the rack is complete
+ *
+ * Killed anywhere, what was made can be reached from that one mount (down.c), or was
+ * held by this process alone.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bpf/state.h"
+#include "bpf/tor.h"
+#include "bpf/wire.h"
+#include "netns/ns.h"
+#include "netns/rtnl.h"
+#include "topo/private.h"
+#include "topo/tor.h"
+
+#define BRIDGE "br0"
+#define LOOPBACK 1 /* device index of lo in every namespace */
+
+struct build {
+	const struct rack *rack;
+	int host;   /* namespace to come back to */
+	int tor_ns; /* the ToR's namespace, a socket in it and a netlink socket in it */
+	int tor_socket;
+	struct rtnl *tor_rtnl;
+	struct tor tor;
+	struct features *features;
+};
+
+static int failed(const char *node, const char *what, int error)
+{
+	return rack_say("%s: cannot %s: %s%s", node, what, strerror(-error),
+			error == -EPERM ? "; run on the host or in a privileged container" : "");
+}
+
+/* Ctrl-C and friends are held back while a rack is built, and looked at between nodes. */
+static bool interrupted(void)
+{
+	sigset_t set;
+
+	return !sigpending(&set) && (sigismember(&set, SIGINT) || sigismember(&set, SIGTERM) ||
+				     sigismember(&set, SIGHUP));
+}
+
+static void signals_hold(sigset_t *before)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, before);
+}
+
+static int write_file(const struct rack *rack, const char *name, const char *text, size_t len)
+{
+	char path[RACK_PATH_MAX];
+	int fd =
+		open(rack_path(path, rack->name, "%s", name), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	ssize_t n = fd < 0 ? -1 : write(fd, text, len);
+
+	if (n != (ssize_t)len)
+		rack_say("cannot write %s: %s", path, n < 0 ? strerror(errno) : "no space");
+	if (fd >= 0)
+		close(fd);
+	return n == (ssize_t)len ? 0 : -1;
+}
+
+static int make_folders(const struct rack *rack)
+{
+	static const char *const folders[] = {"ns", "bpf", "pids", "log"};
+	char path[RACK_PATH_MAX];
+	size_t len;
+	char *text;
+	int ret;
+
+	if (mkdir(rack_folder(path, rack->name), 0700))
+		return rack_say("cannot make %s: %s", path, strerror(errno));
+	/*
+	 * Shared: a mount namespace that somebody makes later gets copies of what is mounted
+	 * in here, and only between shared mounts does their removal reach the copies.
+	 */
+	if (mount("paxrack", path, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0700") ||
+	    mount(NULL, path, NULL, MS_SHARED, NULL))
+		return rack_say("cannot mount a tmpfs on %s: %s", path, strerror(errno));
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		if (mkdir(rack_path(path, rack->name, "%s", folders[i]), 0700))
+			return rack_say("cannot make %s: %s", path, strerror(errno));
+	}
+	if (mount("bpf", rack_path(path, rack->name, "bpf"), "bpf", MS_NOSUID | MS_NOEXEC,
+		  "mode=0700"))
+		return rack_say("cannot mount a bpf file system on %s: %s%s", path, strerror(errno),
+				errno == ENODEV ? "; this kernel was built without BPF" : "");
+	text = rack_text(rack, &len);
+	if (!text)
+		return rack_say("no memory");
+	ret = write_file(rack, "rack.yaml", text, len);
+	free(text);
+	return ret;
+}
+
+static int build_tor(struct build *b)
+{
+	const struct rack *rack = b->rack;
+	uint8_t mac[6];
+	char path[RACK_PATH_MAX];
+	int ret = ns_create(rack_path(path, rack->name, "ns/tor"));
+
+	if (!ret)
+		ret = b->tor_ns = ns_current();
+	if (ret >= 0)
+		ret = rtnl_open(&b->tor_rtnl);
+	if (ret < 0)
+		return failed("tor", "make its network namespace", ret);
+	b->tor_socket = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (b->tor_socket < 0)
+		return failed("tor", "open a socket", -errno);
+	ret = features_open(&b->features, b->tor_socket, "lo");
+	if (ret)
+		return failed("tor", "list offloads of devices", ret);
+	memcpy(mac, rack->nodes[0].mac, sizeof(mac));
+	mac[4] = mac[5] = 0xff; /* above every node's index */
+	rtnl_link_up(b->tor_rtnl, LOOPBACK);
+	rtnl_bridge_add(b->tor_rtnl, BRIDGE, TOR_BRIDGE_IFINDEX, mac);
+	if (rtnl_commit(b->tor_rtnl))
+		return rack_say("tor: %s", rtnl_error(b->tor_rtnl));
+	return 0;
+}
+
+static int fill_node(struct build *b, const struct rack_node *node, struct rtnl *r)
+{
+	const struct rack *rack = b->rack;
+	struct rtnl_veth_end eth0 = {.name = RACK_IFACE, .ifindex = node->ifindex, .netns = -1};
+	struct rtnl_veth_end port = {.name = node->name,
+				     .ifindex = node->ifindex,
+				     .netns = b->tor_ns,
+				     .group = RACK_PORT_GROUP};
+
+	memcpy(eth0.mac, node->mac, sizeof(eth0.mac));
+	memcpy(port.mac, node->mac, sizeof(port.mac));
+	port.mac[0] |= 0x04; /* the port's own, which sends nothing: 06 for 02 */
+	rtnl_veth_add(r, &eth0, &port, rack->mtu);
+	rtnl_link_up(r, LOOPBACK);
+	rtnl_addr_add(r, node->ifindex, node->addr, rack->prefix);
+	for (unsigned int i = 0; i < rack->replicas; i++) {
+		const struct rack_node *peer = &rack->nodes[i];
+
+		if (peer != node)
+			rtnl_neigh_add(r, node->ifindex, peer->addr, peer->mac);
+	}
+	return rtnl_commit(r) ? rack_say("%s: %s", node->name, rtnl_error(r)) : 0;
+}
+
+/* Leaves the process in the node's namespace: the next one to be made starts from there as well. */
+static int build_node(struct build *b, const struct rack_node *node)
+{
+	struct rtnl *r = NULL;
+	char path[RACK_PATH_MAX];
+	int socket_fd = -1, ret;
+
+	ret = ns_create(rack_path(path, b->rack->name, "ns/%s", node->name));
+	if (!ret)
+		ret = rtnl_open(&r);
+	if (ret)
+		return failed(node->name, "make its network namespace", ret);
+	ret = fill_node(b, node, r);
+	if (ret)
+		goto out;
+	socket_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	ret = socket_fd < 0 ? -errno : features_off(b->features, socket_fd, RACK_IFACE);
+	if (ret)
+		ret = failed(node->name, "switch off offloads of eth0", ret);
+out:
+	if (socket_fd >= 0)
+		close(socket_fd);
+	rtnl_close(r);
+	return ret;
+}
+
+static int build_ports(struct build *b)
+{
+	const struct rack *rack = b->rack;
+	int ret;
+
+	for (unsigned int i = 0; i < rack->count; i++) {
+		const struct rack_node *node = &rack->nodes[i];
+		bool bounces = rack->xdp == RACK_NATIVE && node->role == RACK_REPLICA;
+
+		ret = features_off(b->features, b->tor_socket, node->name);
+		if (ret)
+			return failed(node->name, "switch off offloads of its port", ret);
+		rtnl_clsact_add(b->tor_rtnl, node->ifindex);
+		rtnl_ingress_add(b->tor_rtnl, node->ifindex, b->tor.ingress, "tor_ingress");
+		rtnl_port_up(b->tor_rtnl, node->ifindex, TOR_BRIDGE_IFINDEX,
+			     bounces ? b->tor.pass : -1);
+		rtnl_fdb_add(b->tor_rtnl, node->ifindex, node->mac);
+	}
+	return rtnl_commit(b->tor_rtnl) ? rack_say("tor: %s", rtnl_error(b->tor_rtnl)) : 0;
+}
+
+static int build(struct build *b)
+{
+	const struct rack *rack = b->rack;
+	int ret;
+
+	b->host = ns_current();
+	if (b->host < 0)
+		return failed(rack->name, "open this network namespace", b->host);
+	ret = build_tor(b) ?: tor_load(&b->tor, rack);
+	for (unsigned int i = 0; i < rack->count && !ret; i++) {
+		ret = build_node(b, &rack->nodes[i]);
+		if (!ret && interrupted())
+			ret = rack_say("interrupted, everything is being removed again");
+	}
+	if (!ret)
+		ret = build_ports(b);
+	if (ns_enter(b->host) && !ret)
+		ret = rack_say("cannot return to this network namespace: %s", strerror(errno));
+
+	tor_close(&b->tor);
+	features_close(b->features);
+	rtnl_close(b->tor_rtnl);
+	if (b->tor_socket >= 0)
+		close(b->tor_socket);
+	if (b->tor_ns >= 0)
+		close(b->tor_ns);
+	close(b->host);
+	return ret;
+}
+
+/* The published format, see replica/cluster.h. */
+static int write_cluster(const struct rack *rack)
+{
+	char text[64 + ELEC_REPLICAS_MAX * 40], dotted[16];
+	int len = sprintf(text, "f %u\n", (rack->replicas - 1) / 2);
+
+	for (unsigned int i = 0; i < rack->replicas; i++) {
+		inet_ntop(AF_INET, &rack->nodes[i].addr, dotted, sizeof(dotted));
+		len += sprintf(text + len, "replica %s:%d\n", dotted, WIRE_PORT);
+	}
+	return write_file(rack, "cluster.conf", text, len);
+}
+
+/* Is what is up what this file describes? */
+static int same_as_up(const struct rack *rack)
+{
+	char path[RACK_PATH_MAX];
+	size_t len, n;
+	char *text = rack_text(rack, &len), *there;
+	FILE *f = fopen(rack_path(path, rack->name, "rack.yaml"), "re");
+	bool same;
+
+	there = malloc(len + 1);
+	if (!text || !there || !f) {
+		rack_say("cannot compare with %s: %s", path, f ? "no memory" : strerror(errno));
+		same = true;
+	} else {
+		n = fread(there, 1, len + 1, f);
+		same = n == len && !memcmp(there, text, len);
+		if (!same)
+			rack_say("%s is up, built from another description (%s): `rack down %s` "
+				 "first",
+				 rack->name, path, rack->name);
+	}
+	if (f)
+		fclose(f);
+	free(there);
+	free(text);
+	return same ? 0 : -1;
+}
+
+static int up_locked(const struct rack *rack, bool *made)
+{
+	struct build b = {.rack = rack, .host = -1, .tor_ns = -1, .tor_socket = -1};
+
+	switch (rack_state(rack->name)) {
+	case RACK_UP:
+		*made = false;
+		return same_as_up(rack);
+	case RACK_BROKEN:
+		if (down_locked(rack->name))
+			return -1;
+		break;
+	case RACK_ABSENT:
+		break;
+	}
+	if (conflict_check(rack))
+		return -1;
+	if (make_folders(rack) || build(&b) || links_make(rack) || write_cluster(rack) ||
+	    write_file(rack, "up", "", 0)) {
+		down_locked(rack->name);
+		return -1;
+	}
+	*made = true;
+	return 0;
+}
+
+int rack_up(const struct rack *rack, bool *made)
+{
+	sigset_t before;
+	int lock, ret;
+
+	if (rack_privileged())
+		return -1;
+	lock = rack_lock(true);
+	if (lock < 0)
+		return -1;
+	signals_hold(&before);
+	ret = up_locked(rack, made);
+	rack_unlock(lock);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return ret;
+}
