@@ -7,7 +7,7 @@ import struct
 import pytest
 from scapy.layers.inet import TCP
 from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import ARP, Dot1AD, Dot1Q
+from scapy.layers.l2 import ARP
 from scapy.packet import Raw
 from scapy.utils import checksum
 
