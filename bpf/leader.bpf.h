@@ -84,6 +84,21 @@ static __always_inline __u32 quorum_op(struct elec_state *state, const struct el
 	return scan.best > before ? scan.best : 0;
 }
 
+/*
+ * S6. Of a MyPrepareOK every byte has been compared by now (framing and name by
+ * parse_message(), the body with the fast header), so its sum is known without reading it again.
+ */
+static __always_inline bool ack_tested(struct xdp_md *ctx, const struct headers *h,
+				       const struct message *m)
+{
+	__u64 sum = csum_udp_head(h->ip, h->udp);
+
+	if (m->kind == WIRE_MY_PREPARE_OK)
+		return csum_fold(sum + ack_payload_sum(m->fast[0], m->fast[1], m->fast[2])) ==
+		       0xffff;
+	return scratch_tested(ctx, m->len, sum);
+}
+
 /* The verdict on an ack in normal status: a reason; ELEC_R_ABSORBED and ELEC_R_OK_AGAIN drop. */
 static __always_inline int on_ack(struct xdp_md *ctx, struct elec_state *state,
 				  struct elec_control *control, __u64 gate, const struct headers *h,
@@ -117,7 +132,7 @@ static __always_inline int on_ack(struct xdp_md *ctx, struct elec_state *state,
 		return ELEC_R_OK_EPOCH;
 	if (op > ELEC_WORD_OP(sent))
 		return ELEC_R_OK_UNSENT;
-	if (!scratch_tested(ctx, m->len, csum_udp_head(h->ip, h->udp)))
+	if (!ack_tested(ctx, h, m))
 		return ELEC_R_UDP_CHECKSUM;
 
 	switch (word_raise(&state->acked[i], epoch, op)) {
