@@ -142,7 +142,8 @@ static int parse(struct settings *s, int argc, char **argv)
 	if (ret)
 		return ret;
 	if (optind + 1 != argc)
-		return rack_usage(optind < argc ? "one FILE.yaml at a time" : "which FILE.yaml?");
+		return rack_usage(optind < argc ? "one RACK or FILE at a time"
+						: "which RACK or FILE?");
 	s->file = argv[optind];
 	if (!s->runs)
 		ret = add_offload(s, "none") ?: add_offload(s, "all");
@@ -186,15 +187,11 @@ static int print_runs(const struct settings *s, const struct run_result *results
 	return table_print(&t, stdout);
 }
 
-/* What XDP passed to user space and why, each reason that occurred in any run. */
+/* What XDP passed to user space and why: each reason that occurred in any run. */
 static int print_reasons(const struct settings *s, const struct run_result *results)
 {
 	struct table t = {.columns = s->runs + 2, .left = 1 | 1u << (s->runs + 1)};
 
-	table_cell(&t, "passed to user space");
-	for (unsigned int i = 0; i < s->runs; i++)
-		table_cell(&t, "%s", s->offload[i].name);
-	table_cell(&t, "reason");
 	for (unsigned int id = 0; id < ELEC_R_COUNT; id++) {
 		uint64_t sum = 0;
 
@@ -202,11 +199,19 @@ static int print_reasons(const struct settings *s, const struct run_result *resu
 			sum += results[i].counts[id];
 		if (!sum || reasons[id].verdict != pass || reasons[id].program == tc)
 			continue;
+		if (!t.cells) {
+			table_cell(&t, "passed to user space");
+			for (unsigned int i = 0; i < s->runs; i++)
+				table_cell(&t, "%s", s->offload[i].name);
+			table_cell(&t, "reason");
+		}
 		table_cell(&t, "%s", reasons[id].name);
 		for (unsigned int i = 0; i < s->runs; i++)
 			table_cell(&t, "%" PRIu64, results[i].counts[id]);
 		table_cell(&t, "%s", reasons[id].text);
 	}
+	if (t.cells)
+		putchar('\n');
 	return table_print(&t, stdout);
 }
 
@@ -316,7 +321,7 @@ static int run_all(const struct settings *s, const struct rack *rack, int interr
 	       "%s-byte values\n\n",
 	       rack->name, rack->replicas, rack_xdp_name(rack->xdp), s->ops, s->clients,
 	       s->value_bytes);
-	if (print_runs(s, results) || puts("") < 0 || print_reasons(s, results)) {
+	if (print_runs(s, results) || print_reasons(s, results)) {
 		rack_say("cannot write the table: %s", strerror(errno));
 		goto out;
 	}
@@ -338,11 +343,17 @@ int cmd_run(int argc, char **argv)
 	ret = parse(&s, argc, argv);
 	if (ret)
 		return ret;
-	if (rack_privileged() || rack_load(&described, s.file))
+	if (rack_privileged())
+		return EXIT_FAILURE;
+	if (rack_is_name(s.file) && rack_state(s.file) == RACK_UP)
+		ret = rack_find(&described, s.file);
+	else
+		ret = rack_load(&described, s.file);
+	if (ret)
 		return EXIT_FAILURE;
 	if (s.has_xdp)
 		rack_set_xdp(described, s.xdp);
-	/* from here on a signal ends the run, and what was made goes away again */
+	/* From here on a signal ends the run, and what was made goes away again */
 	interrupt = interrupt_open();
 	ret = interrupt < 0 ? -1 : rack_up(described, &made);
 	/* a rack that was up already is used as it is, and stays */

@@ -19,8 +19,9 @@ static const struct command {
 	{"exec", cmd_exec, "RACK NODE [--] COMMAND...", "run COMMAND in a node (r0, c0, ..., tor)"},
 	{"shell", cmd_shell, "RACK|FILE [NODE]",
 	 "a prompt in a node (c0 if there is one); a rack built for it goes with it"},
-	{"run", cmd_run, "RACK|FILE [OPTION...]",
-	 "put load on the replicas, print a table of figures"},
+	{"run", cmd_run,
+	 "RACK|FILE [--offload SET]... [--ops N] [--clients N] [--value-bytes N] [--xdp MODE]",
+	 "the same load with each SET of offloads, one table"},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
