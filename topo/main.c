@@ -61,12 +61,10 @@ int rack_privileged(void)
 
 static void print_usage(FILE *to)
 {
-	char call[64];
-
 	fputs("usage: rack COMMAND ...\n\n", to);
 	for (size_t i = 0; i < COMMANDS; i++) {
-		snprintf(call, sizeof(call), "%s %s", commands[i].name, commands[i].arguments);
-		fprintf(to, "  %-36s %s\n", call, commands[i].help);
+		fprintf(to, "  %s %s\n      %s\n", commands[i].name, commands[i].arguments,
+			commands[i].help);
 	}
 }
 

@@ -221,7 +221,8 @@ int rack_stop(const struct rack *rack, pid_t pid, int timeout_ms)
 
 	kill(pid, SIGTERM);
 	kill(pid, SIGCONT);
-	if (pidfd >= 0 && poll(&p, 1, timeout_ms) == 0)
+	/* interrupted by a signal, it has had its time too: it must not be waited for without end */
+	if (pidfd >= 0 && poll(&p, 1, timeout_ms) <= 0)
 		kill(pid, SIGKILL);
 	if (waitpid(pid, &status, 0) != pid)
 		status = -1;
