@@ -18,14 +18,15 @@ say = @printf '  %-6s %s\n' $(1) $(2)
 endif
 
 B := build
+O := $(B)/obj
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = $(CFLAGS) -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -I. -I$(B) -MMD -MP
 BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I. -I/usr/include/$(shell uname -m)-linux-gnu -MMD -MP
 
-REPLICA := $(patsubst %.c,$(B)/%.o,$(filter-out replica/main.c replica/client.c replica/sim.c \
-	$(wildcard replica/test_*.c),$(wildcard replica/*.c))) $(B)/vr.pb.o $(B)/bpf/load.o
-NETNS := $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard netns/test_*.c),$(wildcard netns/*.c)))
-TOPO := $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcard topo/*.c))) $(B)/bpf/load.o
+REPLICA := $(patsubst %.c,$(O)/%.o,$(filter-out replica/main.c replica/client.c replica/sim.c \
+	$(wildcard replica/test_*.c),$(wildcard replica/*.c))) $(O)/vr.pb.o $(O)/bpf/load.o
+NETNS := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard netns/test_*.c),$(wildcard netns/*.c)))
+TOPO := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcard topo/*.c))) $(O)/bpf/load.o
 UNITS := $(patsubst %.c,$(B)/%,$(notdir $(wildcard replica/test_*.c netns/test_*.c topo/test_*.c)))
 BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 PROGRAMS := $(B)/rack $(B)/replica $(B)/client
@@ -52,20 +53,20 @@ deps-test:
 programs: $(PROGRAMS) $(BPF) $(B)/py/vr_pb2.py
 units: $(addprefix $(B)/,$(notdir $(UNITS)))
 
-$(B)/replica: $(B)/replica/main.o $(REPLICA)
+$(B)/replica: $(O)/replica/main.o $(REPLICA)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf
-$(B)/client: $(B)/replica/client.o $(REPLICA)
+$(B)/client: $(O)/replica/client.o $(REPLICA)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf
 $(B)/rack: $(TOPO) $(NETNS)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf
-$(B)/test_%: $(B)/replica/test_%.o $(REPLICA)
+$(B)/test_%: $(O)/replica/test_%.o $(REPLICA)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf -lcmocka
 
-$(B)/%.o: %.c | $(B)/vr.pb.h $(BPF:.bpf.o=.skel.h)
+$(O)/%.o: %.c | $(B)/vr.pb.h $(BPF:.bpf.o=.skel.h)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
@@ -81,8 +82,9 @@ $(B)/vr.pb.c $(B)/vr.pb.h &: replica/vr.proto $(wildcard replica/vr.options)
 	$(call say,PROTO,$<)
 	$(Q)mkdir -p $(B)
 	$(Q)protoc --nanopb_out=-Ireplica:$(B) -I replica $<
-$(B)/vr.pb.o: $(B)/vr.pb.c
+$(O)/vr.pb.o: $(B)/vr.pb.c
 	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 $(B)/py/vr_pb2.py: replica/vr.proto
 	$(call say,PROTO,$<)
