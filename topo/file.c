@@ -107,17 +107,29 @@ static void on_log(cyaml_log_t level, void *arg, const char *format, va_list arg
 	}
 }
 
+/* Does the word stand in the text, not in a comment and not as a part of a longer word? */
+static bool has_word(char *text, const char *word)
+{
+	size_t len = strlen(word);
+
+	text[strcspn(text, "#")] = '\0';
+	for (char *at = text; (at = strstr(at, word)); at++) {
+		if ((at == text || !isalnum((unsigned char)at[-1])) &&
+		    !isalnum((unsigned char)at[len]))
+			return true;
+	}
+	return false;
+}
+
 unsigned int file_line(const char *path, const char *key, unsigned int from)
 {
 	FILE *f = fopen(path, "re");
 	unsigned int line = 0, found = 0;
-	size_t size = 0, len = strlen(key);
+	size_t size = 0;
 	char *text = NULL;
 
 	while (f && !found && getline(&text, &size, f) >= 0) {
-		const char *at = text + strspn(text, " -{'\"");
-
-		if (++line >= from && !strncmp(at, key, len) && !isalnum((unsigned char)at[len]))
+		if (++line >= from && has_word(text, key))
 			found = line;
 	}
 	free(text);
@@ -156,10 +168,10 @@ static void complain(const char *path, cyaml_err_t error, struct complaint *c)
 	char *key = strrchr(c->what, ' '), *dot;
 
 	if (error == CYAML_ERR_INVALID_KEY && key) {
-		/* The line given is the one before; a key that is not known is not in the
-		 * backtrace. */
+		/* The line given is of what stood before it. */
 		c->line = file_line(path, key + 1, c->line) ?: c->line;
-		prepend(c, "", false);
+	} else if (strstr(c->what, "already seen") && key) {
+		c->line = file_line(path, key + 1, c->line + 1) ?: c->line; /* likewise */
 	} else if (error == CYAML_ERR_MAPPING_FIELD_MISSING) {
 		/* The innermost field is the last one that was there, not the one that is missing.
 		 */

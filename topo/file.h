@@ -35,7 +35,7 @@ int file_load(struct rack_file **file, const char *path);
 void file_free(struct rack_file *file); /* NULL is allowed */
 /* As text, to be freed; NULL when there is no memory. */
 char *file_text(const struct rack_file *file, size_t *len);
-/* First line whose key (after dashes and blanks) is `key`, at or after line `from`; 0: none. */
+/* First line at or after `from` with this word outside a comment; 0: none. */
 unsigned int file_line(const char *path, const char *key, unsigned int from);
 
 #endif
