@@ -35,7 +35,8 @@ static __always_inline int flagged(struct __sk_buff *skb, __u32 *flag_at)
 	struct headers h = linear(skb, HEAD_MAX);
 	void *end = (void *)(long)skb->data_end;
 	__u8 *p = h.payload;
-	__u32 len, magic, total, T;
+	__u32 len, magic, total;
+	__u64 T;
 
 	if ((void *)p > end || h.eth->h_proto != bpf_htons(ETH_P_IP) ||
 	    *(__u8 *)h.ip != IP_VERSION_IHL || h.ip->protocol != IPPROTO_UDP)
@@ -47,10 +48,10 @@ static __always_inline int flagged(struct __sk_buff *skb, __u32 *flag_at)
 	magic = load4(p);
 	if (magic == WIRE_MAGIC_FRAGMENT || skb->gso_size)
 		return ELEC_R_TC_FRAGMENT;
-	if (magic != WIRE_MAGIC || load8(p + 4) > WIRE_TYPE_MAX)
-		return ELEC_R_TC_OTHER;
-	T = load4(p + 4);
-	if (T > WIRE_TYPE_MAX || p + WIRE_TYPE_AT + T + WIRE_FAST_LEN > (__u8 *)end)
+	T = load8(p + 4);
+	one_register(T);
+	if (magic != WIRE_MAGIC || T > WIRE_TYPE_MAX ||
+	    p + WIRE_TYPE_AT + T + WIRE_FAST_LEN > (__u8 *)end)
 		return ELEC_R_TC_OTHER;
 	if (!(load4(p + WIRE_TYPE_AT + T) & WIRE_BROADCAST))
 		return ELEC_R_TC_PLAIN;
@@ -123,13 +124,33 @@ static __always_inline bool address_to(struct __sk_buff *skb, const struct elec_
 	return true;
 }
 
+struct broadcast {
+	struct __sk_buff *skb;
+	const struct elec_control *control;
+};
+
+/* One turn of it. A function of its own (bpf_loop), so that the verifier walks it once, not 64
+ * times. */
+static long clone_to(__u32 i, struct broadcast *b)
+{
+	if (i == b->control->self)
+		return 0;
+	if (!address_to(b->skb, member_at(b->control, i)) ||
+	    bpf_clone_redirect(b->skb, b->skb->ifindex, 0))
+		count(ELEC_R_TC_CLONE_FAILED);
+	else
+		count(ELEC_R_TC_CLONE);
+	return 0;
+}
+
 /* The verdict on a packet that leaves: a reason; ELEC_R_TC_BROADCAST ends it. */
 static __always_inline int on_egress(struct __sk_buff *skb)
 {
 	struct elec_state *state = state_get();
 	struct elec_control *control;
 	struct headers h;
-	__u32 flag_at = 0, self;
+	struct broadcast b;
+	__u32 flag_at = 0;
 	int reason;
 
 	reason = flagged(skb, &flag_at);
@@ -141,23 +162,13 @@ static __always_inline int on_egress(struct __sk_buff *skb)
 	h = headers_at((void *)(long)skb->data);
 	if (!control || (void *)h.payload > (void *)(long)skb->data_end)
 		return ELEC_R_TC_NOT_READY;
-	self = control->self & (ELEC_REPLICAS_MAX - 1);
-	if (!sent_by(&h, &control->member[self]))
+	if (!sent_by(&h, member_at(control, control->self)))
 		return ELEC_R_TC_NOT_READY;
 
 	if (!clear_flag(skb, flag_at))
 		return ELEC_R_TC_ODD;
-	for (__u32 i = 0; i < ELEC_REPLICAS_MAX; i++) {
-		if (i >= control->n)
-			break;
-		if (i == self)
-			continue;
-		if (!address_to(skb, &control->member[i]) ||
-		    bpf_clone_redirect(skb, skb->ifindex, 0))
-			count(ELEC_R_TC_CLONE_FAILED);
-		else
-			count(ELEC_R_TC_CLONE);
-	}
+	b = (struct broadcast){skb, control};
+	bpf_loop(control->n, clone_to, &b, 0);
 	return ELEC_R_TC_BROADCAST;
 }
 

@@ -40,22 +40,26 @@ static __always_inline __u64 csum_udp_head(const struct iphdr *ip, const struct 
  */
 static __always_inline __u64 csum_slot(struct elec_slot *slot, __u32 len)
 {
-	__u32 whole = len & ~3u;
+	__u64 whole = len & ~3u, odd = len & 3;
 	__s64 sum = 0;
 
-	if (len & 3) {
-		if (whole > ELEC_SLOT_DATA - 4)
+	if (odd) {
+		__u64 at = whole;
+
+		one_register(at);
+		if (at > ELEC_SLOT_DATA - 4)
 			return 0;
-		*(__u32 *)(slot->data + whole) &= (1u << (8 * (len & 3))) - 1;
+		*(__u32 *)(slot->data + at) &= (1u << (8 * odd)) - 1;
 		whole += 4;
 	}
 #pragma unroll
 	for (__u32 at = 0; at < ELEC_SLOT_DATA; at += 512) {
-		__u32 most = ELEC_SLOT_DATA - at < 512 ? ELEC_SLOT_DATA - at : 512;
-		__u32 n = whole - at;
+		__u64 most = ELEC_SLOT_DATA - at < 512 ? ELEC_SLOT_DATA - at : 512;
+		__u64 n = whole - at;
 
 		if (whole <= at)
 			break;
+		one_register(n);
 		if (n > most)
 			n = most;
 		sum = bpf_csum_diff(NULL, 0, (__be32 *)(slot->data + at), n, sum);

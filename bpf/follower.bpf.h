@@ -108,9 +108,10 @@ static __always_inline bool make_ack(struct xdp_md *ctx, const struct message *m
 static __always_inline bool copy_tested(struct xdp_md *ctx, struct elec_slot *slot, __u32 len,
 					__u64 head_sum)
 {
-	if (len < 1 || len > ELEC_SLOT_DATA)
-		return false;
-	if (bpf_xdp_load_bytes(ctx, PAYLOAD_AT, slot->data, len))
+	__u64 less = len - 1ULL; /* Linux 6.1's verifier takes no lower bound from len != 0 */
+
+	one_register(less);
+	if (less >= ELEC_SLOT_DATA || bpf_xdp_load_bytes(ctx, PAYLOAD_AT, slot->data, less + 1))
 		return false;
 	return csum_fold(head_sum + csum_slot(slot, len)) == 0xffff;
 }
@@ -175,13 +176,13 @@ static __always_inline int on_prepare(struct xdp_md *ctx, struct elec_state *sta
 				      const struct headers *h, const struct message *m)
 {
 	__u32 op = m->fast[1], first = m->fast[2], last = ELEC_WORD_OP(gate);
-	__u32 self = control->self, leader = control->leader & (ELEC_REPLICAS_MAX - 1);
+	__u32 self = control->self;
 	__u64 head_sum;
 	int reason;
 
-	if (self == leader)
+	if (self == control->leader)
 		return ELEC_R_IS_LEADER;
-	if (!sent_by(h, &control->member[leader]))
+	if (!sent_by(h, member_at(control, control->leader)))
 		return ELEC_R_NOT_FROM_LEADER;
 	if (m->fast[0] & WIRE_BROADCAST)
 		return ELEC_R_FLAGGED;

@@ -29,7 +29,6 @@ static __always_inline enum raised word_raise(__u64 *word, __u32 epoch, __u32 op
 }
 
 struct scan {
-	struct elec_state *state;
 	__u32 n, quorum, epoch;
 	__u32 best; /* highest op found to have a quorum */
 };
@@ -57,9 +56,9 @@ static long scan_one(__u32 i, struct scan *scan)
 	__u64 word;
 	__u32 op;
 
-	if (!state || i >= ELEC_REPLICAS_MAX)
+	if (!state)
 		return 1;
-	word = READ_ONCE(state->acked[i]);
+	word = READ_ONCE(*acked_at(state, i));
 	op = ELEC_WORD_OP(word);
 	if (ELEC_WORD_EPOCH(word) == scan->epoch && op > scan->best &&
 	    acks_of(state, scan->n, scan->epoch, op) >= scan->quorum)
@@ -114,11 +113,11 @@ static __always_inline int on_ack(struct xdp_md *ctx, struct elec_state *state,
 		return ELEC_R_OK_VIEW;
 	if (!op)
 		return ELEC_R_OK_ZERO;
-	if (i >= control->n || i >= ELEC_REPLICAS_MAX)
+	if (i >= control->n)
 		return ELEC_R_OK_INDEX;
 	if (i == control->self)
 		return ELEC_R_OK_SELF;
-	if (!sent_by(h, &control->member[i]))
+	if (!sent_by(h, member_at(control, i)))
 		return ELEC_R_OK_SENDER;
 	if (m->kind == WIRE_MY_PREPARE_OK) {
 		if ((const void *)(ack + 1) > end || m->len != sizeof(*ack) ||
@@ -126,7 +125,7 @@ static __always_inline int on_ack(struct xdp_md *ctx, struct elec_state *state,
 			return ELEC_R_OK_BODY;
 	}
 	sent = READ_ONCE(state->sent);
-	before = READ_ONCE(state->acked[i]);
+	before = READ_ONCE(*acked_at(state, i));
 	if (ELEC_WORD_EPOCH(sent) != epoch || ELEC_WORD_EPOCH(before) != epoch ||
 	    ELEC_WORD_EPOCH(READ_ONCE(state->committed)) != epoch)
 		return ELEC_R_OK_EPOCH;
@@ -135,7 +134,7 @@ static __always_inline int on_ack(struct xdp_md *ctx, struct elec_state *state,
 	if (!ack_tested(ctx, h, m))
 		return ELEC_R_UDP_CHECKSUM;
 
-	switch (word_raise(&state->acked[i], epoch, op)) {
+	switch (word_raise(acked_at(state, i), epoch, op)) {
 	case RAISED:
 		break;
 	case RAISED_BEFORE:

@@ -78,6 +78,26 @@ static __always_inline struct elec_state *state_get(void)
 /* Words that another CPU changes: read once, as they are now. */
 #define READ_ONCE(x) (*(volatile typeof(x) *)&(x))
 
+/*
+ * Linux 6.1's verifier forgets a bound that was tested on one copy of a spilled value when
+ * another is used: this makes one register of it, to test (or mask) and then to use.
+ */
+#define one_register(x) asm volatile("" : "+r"(x))
+
+/* Element i of arrays with one element per replica; i is below ELEC_REPLICAS_MAX already. */
+static __always_inline const struct elec_member *member_at(const struct elec_control *control,
+							   __u64 i)
+{
+	one_register(i);
+	return &control->member[i & (ELEC_REPLICAS_MAX - 1)];
+}
+
+static __always_inline __u64 *acked_at(struct elec_state *state, __u64 i)
+{
+	one_register(i);
+	return &state->acked[i & (ELEC_REPLICAS_MAX - 1)];
+}
+
 /* The control page of the gate's epoch, NULL while it is not filled for it. */
 static __always_inline struct elec_control *control_get(struct elec_state *state, __u64 gate)
 {

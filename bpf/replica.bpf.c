@@ -25,6 +25,7 @@ static __always_inline int on_ingress(struct xdp_md *ctx)
 	struct headers h = headers_at((void *)(long)ctx->data);
 	void *end = (void *)(long)ctx->data_end;
 	struct elec_state *state = state_get();
+	const struct elec_member *own;
 	struct elec_control *control;
 	struct message m;
 	__u64 gate;
@@ -50,8 +51,8 @@ static __always_inline int on_ingress(struct xdp_md *ctx)
 		return ELEC_R_NOT_NORMAL;
 	if (lease_over(state))
 		return ELEC_R_LEASE;
-	if (h.ip->daddr != control->member[control->self & (ELEC_REPLICAS_MAX - 1)].addr ||
-	    !mac_same(h.eth->h_dest, control->member[control->self & (ELEC_REPLICAS_MAX - 1)].mac))
+	own = member_at(control, control->self);
+	if (h.ip->daddr != own->addr || !mac_same(h.eth->h_dest, own->mac))
 		return ELEC_R_NOT_OWN_ADDRESS;
 
 	if (m.kind == WIRE_PREPARE)
