@@ -31,7 +31,7 @@ UNITS := $(patsubst %.c,$(B)/%,$(notdir $(wildcard replica/test_*.c netns/test_*
 BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 PROGRAMS := $(B)/rack $(B)/replica $(B)/client
 
-.PHONY: all run test shell format clean help deps-build deps-test programs units
+.PHONY: all run test conformance shell format clean help deps-build deps-test programs units
 all: deps-build ## build everything into build/ (installs missing packages)
 	$(Q)$(MAKE) programs
 
@@ -41,6 +41,10 @@ run: all ## a rack of three replicas: the same load without and with the offload
 test: deps-build deps-test ## every test; JUNIT=file writes JUnit XML, T=expression selects
 	$(Q)$(MAKE) programs units
 	$(Q)python3 -m pytest pytests $(if $(T),-k '$(T)') $(if $(JUNIT),--junitxml='$(JUNIT)')
+
+conformance: deps-build deps-test ## the packet cases on every executor: a table, promise x executor
+	$(Q)$(MAKE) programs
+	$(Q)python3 -m pytest -q pytests/conformance/test_conformance.py --conformance $(if $(T),-k '$(T)') $(if $(JUNIT),--junitxml='$(JUNIT)')
 
 shell: all ## a prompt inside the rack
 	$(Q)$(B)/rack shell topo/rack3.yaml

@@ -230,7 +230,7 @@ INTEGERS = {1: ctypes.c_uint8, 2: ctypes.c_uint16, 4: ctypes.c_uint32, 8: ctypes
 class Object:
     """An object file, loaded. Raises BpfError with the end of the verifier's log."""
 
-    def __init__(self, path, rodata=None, max_entries=None):
+    def __init__(self, path, rodata=None, max_entries=None, flags=None):
         self.handle = None
         self.views = []
         del log_lines[:]
@@ -247,6 +247,10 @@ class Object:
         for name, entries in (max_entries or {}).items():
             check(lib.bpf_map__set_max_entries(self.maps[name].handle, c_uint32(entries)), name)
         self._set_rodata(rodata or {})
+        for handle in self._each(lib.bpf_object__next_program):
+            name = lib.bpf_program__name(handle).decode()
+            if name in (flags or {}):
+                check(lib.bpf_program__set_flags(handle, c_uint32(flags[name])), name)
         ret = lib.bpf_object__load(self.handle)
         if ret < 0:
             self.close()

@@ -7,7 +7,7 @@ import pytest
 
 from . import cases, executors
 
-FAILURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build/conformance")
+FAILURES = os.path.normpath(os.path.join(os.path.dirname(__file__), "../../build/conformance"))
 
 
 class Results:
@@ -15,22 +15,21 @@ class Results:
 
     def __init__(self):
         self.cases = {}
-        self.verdicts = {}  # {(case name, executor): "passed", "failed" or "left out"}
-        self.skips = {}  # {(executor, reason): [case names]}
+        self.verdicts = {}  # {(case name, executor): "passed" or "failed"}
+        self.left_out = {}  # {(reason): {executor: number of cases}}
 
-    def _note(self, case, executor, verdict):
+    def note(self, case, executor, verdict):
         self.cases[case.name] = case
         self.verdicts[case.name, executor] = verdict
 
-    def passed(self, case, executor):
-        self._note(case, executor, "passed")
+    def leave_out(self, case, executor, reason):
+        self.verdicts.pop((case.name, executor), None)
+        by_executor = self.left_out.setdefault(reason, {})
+        by_executor[executor] = by_executor.get(executor, 0) + 1
 
-    def fail(self, case, executor):
-        self._note(case, executor, "failed")
-
-    def skip(self, case, executor, reason):
-        self._note(case, executor, "left out")
-        self.skips.setdefault((executor, reason), []).append(case.name)
+    def said(self, name):
+        """{executor: verdict} about a case."""
+        return {executor: v for (n, executor), v in self.verdicts.items() if n == name}
 
     def count(self):
         """(passed, failed): a case passes when no executor that ran it disagrees."""
@@ -38,28 +37,25 @@ class Results:
         return len(self.cases) - len(failed), len(failed)
 
     def table(self):
-        """Promise x executor: passed/run."""
+        """Promise x executor: passed/run; what was left out; who disagreed."""
         ran = [name for name in cases.EXECUTORS if any(e == name for _, e in self.verdicts)]
         lines = ["promise " + "".join(f"{name:>12}" for name in ran)]
         for promise in cases.PROMISES:
-            row = f"{promise:8}"
-            for executor in ran:
-                verdicts = [
-                    self.verdicts.get((case.name, executor))
-                    for case in self.cases.values()
-                    if promise in case.promises
-                ]
-                good, bad = verdicts.count("passed"), verdicts.count("failed")
-                row += f"{f'{good}/{good + bad}':>12}"
-            lines.append(row)
-        for (executor, reason), names in self.skips.items():
-            lines.append(f"left out of {executor}: {len(names)} cases: {reason}")
-        for name in self.cases:
-            said = {e: v for (n, e), v in self.verdicts.items() if n == name and v != "left out"}
+            lines.append(f"{promise:8}" + "".join(f"{self._share(promise, name):>12}" for name in ran))
+        for reason, by_executor in self.left_out.items():
+            shown = ", ".join(f"{n} of {executor}" for executor, n in by_executor.items())
+            lines.append(f"cases left out: {shown}: {reason}")
+        for name, case in self.cases.items():
+            said = self.said(name)
             if "failed" in said.values():
-                told = ", ".join(f"{e} {v}" for e, v in said.items())
-                lines.append(f"{name} ({self.cases[name].at()}): {told}")
+                lines.append(f"{name} ({case.at()}): " + ", ".join(f"{e} {v}" for e, v in said.items()))
         return lines
+
+    def _share(self, promise, executor):
+        verdicts = [
+            self.verdicts.get((case.name, executor)) for case in self.cases.values() if promise in case.promises
+        ]
+        return f"{verdicts.count('passed')}/{len(verdicts) - verdicts.count(None)}"
 
 
 RESULTS = Results()
@@ -93,10 +89,16 @@ def executor(request):
 
 
 def pytest_generate_tests(metafunc):
-    if "case" in metafunc.fixturenames:
-        every = cases.load_all()
-        metafunc.parametrize("executor", list(executors.OPEN), indirect=True, scope="session")
-        metafunc.parametrize("case", every, ids=[case.name for case in every])
+    if "case" not in metafunc.fixturenames:
+        return
+    pairs = []
+    for name in executors.OPEN:
+        for case in cases.load_all():
+            if name in case.skip:
+                RESULTS.leave_out(case, name, case.skip[name])
+            else:
+                pairs.append(pytest.param(name, case, id=f"{name}-{case.name}"))
+    metafunc.parametrize("executor, case", pairs, indirect=["executor"], scope="session")
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)

@@ -8,13 +8,13 @@ from . import executors, report
 
 def test_case(case, executor, results, failures_folder):
     """One case on one executor: each step gives what the case says."""
-    if executor.name in case.skip:
-        results.skip(case, executor.name, case.skip[executor.name])
-        pytest.skip(f"{executor.name}: {case.skip[executor.name]}")
-    for number, (step, outcome) in enumerate(executors.run_case(executor, case)):
-        if report.compare(step, outcome):
-            results.fail(case, executor.name)
-            pytest.fail(
-                report.failure(case, number, step, outcome, executor.name, failures_folder), pytrace=False
-            )
-    results.passed(case, executor.name)
+    results.note(case, executor.name, "failed")  # until it has held to the end
+    try:
+        for number, (step, outcome) in enumerate(executors.run_case(executor, case)):
+            if report.compare(step, outcome):
+                story = report.failure(case, number, step, outcome, executor.name, failures_folder)
+                pytest.fail(story, pytrace=False)
+    except executors.Unavailable as e:
+        results.leave_out(case, executor.name, str(e))
+        pytest.skip(f"{executor.name}: {e}")
+    results.note(case, executor.name, "passed")
