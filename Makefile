@@ -43,7 +43,7 @@ test: deps-build deps-test ## every test; JUNIT=file writes JUnit XML, T=express
 	$(Q)python3 -m pytest pytests $(if $(T),-k '$(T)') $(if $(JUNIT),--junitxml='$(JUNIT)')
 
 conformance: deps-build deps-test ## the packet cases on every executor: a table, promise x executor
-	$(Q)$(MAKE) programs
+	$(Q)$(MAKE) $(BPF)
 	$(Q)python3 -m pytest -q pytests/conformance/test_conformance.py --conformance $(if $(T),-k '$(T)') $(if $(JUNIT),--junitxml='$(JUNIT)')
 
 shell: all ## a prompt inside the rack
