@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* IPv4 addresses, neighbours, and which prefixes are in use. */
 #include <arpa/inet.h>
 #include <linux/if_addr.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Offload switches: one ETHTOOL_SFEATURES a device, by the kernel's own names. */
 #include <errno.h>
 #include <linux/ethtool.h>

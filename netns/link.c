@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Links: veth pairs, the bridge and its ports. */
 #include <linux/if_link.h>
 #include <linux/neighbour.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * The core: a buffer of messages, one send, the answers. Only the last message of a
  * batch asks for an acknowledgement; the kernel reports errors of the others anyway.

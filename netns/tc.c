@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* A BPF program on a link's ingress, by clsact: the form that Linux 6.1 has too. */
 #include <arpa/inet.h>
 #include <linux/if_ether.h>

@@ -31,10 +31,11 @@ def rack_command(*arguments, **options):
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, **options)
 
 
-def programs():
-    """Ids of all BPF programs of this machine."""
-    out = subprocess.check_output(["bpftool", "-j", "prog", "show"])
-    return {p["id"]: p.get("name", "") for p in json.loads(out)}
+def bpftool(*arguments):
+    """What it says, or None: what it was asked about may go away meanwhile."""
+    done = subprocess.run(["bpftool", "-j", *map(str, arguments)], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL)
+    return json.loads(done.stdout) if done.returncode == 0 else None
 
 
 class End:
@@ -109,9 +110,20 @@ class Rack:
         except FileNotFoundError:
             return []
 
+    def maps(self):
+        """Ids of maps in which a ToR keeps this rack's MACs: they live as long as its programs.
+        Other people's racks may come and go meanwhile."""
+        h = 2166136261
+        for byte in self.name.encode():
+            h = (h ^ byte) * 16777619 & 0xffffffff  # FNV-1a, as in topo/rack.c
+        mac = [2, h >> 16 & 255, h >> 8 & 255, h & 255, 0, 0]
+        ids = [m["id"] for m in bpftool("map", "show") or [] if m.get("name") == "tor_ports"]
+        return [i for i in ids if any(e["formatted"]["value"]["mac"] == mac
+                                      for e in bpftool("map", "dump", "id", i) or [])]
+
     def leftovers(self):
         """Everything of this rack that is still there; nothing, after `down`."""
-        left = self.names()
+        left = self.names() + ["map %d" % i for i in self.maps()]
         if os.path.lexists(self.path()):
             left.append(self.path())
         with open("/proc/self/mountinfo") as f:

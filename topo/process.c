@@ -20,25 +20,26 @@
 #include "netns/ns.h"
 #include "topo/process.h"
 
-/* Start time of a process in clock ticks since boot, 0 when there is none. */
+/* Start time of a process in clock ticks since boot, 0 when there is none or it is a zombie. */
 static unsigned long long start_time(pid_t pid)
 {
 	char path[32], text[1024];
 	unsigned long long start = 0;
-	char *at;
+	char *at, state = 0;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	f = fopen(path, "re");
-	/* Field 22; counted from behind the name, which may hold anything, parentheses too. */
+	/* Fields 3 and 22; counted from behind the name, which may hold anything, parentheses too.
+	 */
 	if (f && fgets(text, sizeof(text), f) && (at = strrchr(text, ')')))
 		sscanf(at + 1,
-		       " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+		       " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
 		       "%*s %llu",
-		       &start);
+		       &state, &start);
 	if (f)
 		fclose(f);
-	return start;
+	return state == 'Z' ? 0 : start;
 }
 
 static const char *record_path(char buf[RACK_PATH_MAX], const char *name, pid_t pid,
@@ -190,6 +191,7 @@ pid_t rack_spawn(const struct rack *rack, const char *node, const struct rack_sp
 {
 	pid_t parent = getpid(), pid;
 	int started[2];
+	ssize_t n;
 	char word;
 
 	/* Closed by a successful exec; a byte in it says that there was none. */
@@ -202,13 +204,16 @@ pid_t rack_spawn(const struct rack *rack, const char *node, const struct rack_sp
 		_exit(write(started[1], &word, 1) == 1 ? 127 : 126);
 	}
 	close(started[1]);
-	if (pid < 0) {
+	if (pid < 0)
 		rack_say("cannot fork: %s", strerror(errno));
-	} else if (read(started[0], &word, 1) == 1) {
+	do
+		n = read(started[0], &word, 1);
+	while (n < 0 && errno == EINTR);
+	close(started[0]);
+	if (pid > 0 && n == 1) {
 		waitpid(pid, NULL, 0);
 		pid = -1;
 	}
-	close(started[0]);
 	return pid;
 }
 
@@ -221,7 +226,7 @@ int rack_stop(const struct rack *rack, pid_t pid, int timeout_ms)
 
 	kill(pid, SIGTERM);
 	kill(pid, SIGCONT);
-	/* interrupted by a signal, it has had its time too: it must not be waited for without end */
+	/* Interrupted by a signal, it has had its time too: never wait without end. */
 	if (pidfd >= 0 && poll(&p, 1, timeout_ms) <= 0)
 		kill(pid, SIGKILL);
 	if (waitpid(pid, &status, 0) != pid)

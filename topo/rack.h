@@ -30,7 +30,7 @@
 
 #define RACK_RUN "/run/paxrack"
 #define RACK_NAME_MAX 32    /* characters in a rack's name */
-#define RACK_NODES_MAX 4000 /* replicas, clients and testers of one rack */
+#define RACK_NODES_MAX 1023 /* nodes of one rack: a Linux bridge has no more ports */
 #define RACK_IFACE "eth0"   /* a node's own device */
 
 enum rack_role { RACK_REPLICA, RACK_CLIENT, RACK_TESTER };
