@@ -7,7 +7,7 @@ export PATH := /usr/sbin:/usr/bin:/sbin:/bin:$(PATH)
 .SUFFIXES:
 .SECONDARY:
 MAKEFLAGS += --no-print-directory
-ifndef MAKE_RESTARTS
+ifeq ($(MAKELEVEL)$(MAKE_RESTARTS),0)
 ifeq ($(filter -j% --jobs%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(shell nproc)
 endif
