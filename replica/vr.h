@@ -85,9 +85,9 @@ struct vr_event {
 	/* MESSAGE */
 	const uint8_t *data; /* valid during the step only */
 	size_t len;
-	uint32_t from;		   /* replica whose address and port it came from, or VR_FROM_CLIENT */
-	struct vr_address address; /* where it came from */
-	bool kernel;		   /* out of the kernel log: acked already, from the leader */
+	bool kernel;		   /* out of the kernel log: from the leader, acked already */
+	uint32_t from;		   /* else: replica whose address and port it came from, or VR_FROM_CLIENT */
+	struct vr_address address; /* else: where it came from */
 	/* ACKS */
 	const uint64_t *acked; /* n op numbers */
 };
@@ -99,8 +99,9 @@ enum vr_result {
 };
 
 enum vr_action_kind {
-	VR_SEND,	    /* data to replica `to`, or to every other replica (VR_TO_ALL) */
-	VR_BROADCAST,	    /* data to every other replica; the kernel may (elec_broadcast with `op`) */
+	VR_SEND,	    /* data to replica `to`, or to every other replica (VR_TO_ALL); op, if
+			       not 0, is part of it for the first time: elec_sent() before */
+	VR_BROADCAST,	    /* data to every other replica; the kernel may: elec_broadcast() */
 	VR_REPLY,	    /* data to `address` */
 	VR_ACKED,	    /* replica `to` acked `op` by the socket: elec_ack() */
 	VR_ADVANCE,	    /* elec_advance(op); when false: drain, then elec_advance(vr_op()) once more */

@@ -1,0 +1,515 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Normal operation ("Viewstamped Replication Revisited", section 4.1), pipelined and
+ * batched.
+ *
+ *   log of the leader    ... executed ... committed ... sent ... last
+ *                                            in flight  |  open batch: leaves when it fills a
+ *                                                          frame, or at the tick
+ *
+ * Each peer has a timer of its own for what it has not acked. When it runs out, all
+ * above acked[i] goes to that peer again, in order, a burst at a time; the pause
+ * doubles, and after `dead_after` unanswered bursts the peer is only probed.
+ */
+#include <string.h>
+
+#include "replica/vr_core.h"
+
+#define BURST 64 /* Prepares in a burst of resends */
+
+static const struct entries no_entries;
+
+static struct message new_message(const struct vr *vr, enum wire_kind kind, uint64_t opnum)
+{
+	struct message m;
+
+	memset(&m, 0, offsetof(struct message, crash));
+	m.kind = kind;
+	m.view = vr->view;
+	m.opnum = opnum;
+	m.index = vr->c.self;
+	m.entries = no_entries;
+	return m;
+}
+
+/* --- executing ----------------------------------------------------------------------- */
+
+static void send_reply(struct vr *vr, const struct vr_client *c)
+{
+	struct message m = new_message(vr, WIRE_REPLY, c->op);
+
+	m.reqid = c->reqid;
+	m.reply = (struct bytes){c->reply, c->reply_len};
+	vr_reply(vr, c->address, &m);
+	vr_count(vr, VR_C_REPLIES);
+}
+
+static void execute_one(struct vr *vr, const struct entry *e)
+{
+	struct vr_client *c = vr_client_get(&vr->clients, e->clientid);
+
+	assert(c);
+	/* A request may stand twice in the log: its first place counts. */
+	if (c->op != 0 && e->reqid <= c->reqid)
+		return;
+	c->reply_len = vr->c.app->apply(vr->app, e->op.data, e->op.len, c->reply, vr->c.op_max);
+	assert(c->reply_len <= vr->c.op_max);
+	vr_client_executed(&vr->clients, c, e->opnum, e->reqid);
+	vr_count(vr, VR_C_EXECUTED);
+	if (vr->status == VR_NORMAL && vr_leads(vr) && c->has_address)
+		send_reply(vr, c);
+}
+
+void vr_execute(struct vr *vr)
+{
+	while (vr->executed < vr->committed && vr_out_room(vr)) {
+		execute_one(vr, vr_log_at(&vr->log, vr->executed + 1));
+		vr->executed++;
+	}
+}
+
+void vr_commit(struct vr *vr, uint64_t op)
+{
+	if (op > vr->log.last)
+		op = vr->log.last;
+	if (op > vr->committed)
+		vr->committed = op;
+	vr_execute(vr);
+}
+
+/* --- the leader ---------------------------------------------------------------------- */
+
+static uint64_t pause_of(const struct vr *vr, const struct vr_peer *p)
+{
+	uint64_t us = vr->c.resend_us, measured = p->rtt_us + 4 * (uint64_t)p->rtt_dev_us;
+
+	if (p->dead)
+		return vr->c.probe_us;
+	if (measured > us)
+		us = measured;
+	us <<= p->unanswered < 16 ? p->unanswered : 16;
+	return us < vr->c.resend_max_us ? us : vr->c.resend_max_us;
+}
+
+static struct message prepare_of(const struct vr *vr, uint64_t first, uint64_t last)
+{
+	struct message m = new_message(vr, WIRE_PREPARE, last);
+
+	m.batchstart = first;
+	m.has_committed = true;
+	m.committed = vr->committed;
+	m.entries = (struct entries){vr->log.ring, first, last - first + 1, vr->log.mask};
+	return m;
+}
+
+/* How far a Prepare that begins with `first` reaches: one frame, 64 ops. */
+static uint64_t frame_end(const struct vr *vr, uint64_t first, uint64_t last)
+{
+	uint64_t end = first, room = vr->c.payload_max - MESSAGE_PREPARE_MAX;
+	uint64_t used = message_request_len(vr_log_at(&vr->log, first));
+
+	while (end < last && end - first + 1 < ELEC_BATCH_MAX) {
+		used += message_request_len(vr_log_at(&vr->log, end + 1));
+		if (used > room)
+			break;
+		end++;
+	}
+	return end;
+}
+
+/* The open batch becomes a Prepare: recorded, then sent (DESIGN: a leader's record comes first). */
+static void send_prepare(struct vr *vr)
+{
+	uint64_t first = vr->sent + 1, last = vr->log.last;
+	struct message m = prepare_of(vr, first, last);
+
+	if (first > last)
+		return;
+	vr_record_entries(vr, first, last);
+	vr_broadcast(vr, &m);
+	vr_count(vr, VR_C_PREPARES);
+	vr->sent = last;
+	vr->batch_bytes = 0;
+	vr->told = vr->committed;
+	vr->told_at = vr->now;
+	vr->commit_at = VR_NEVER;
+	for (uint32_t i = 0; i < vr->c.n; i++) {
+		struct vr_peer *p = &vr->peer[i];
+
+		if (i == vr->c.self)
+			continue;
+		if (p->resend_at == VR_NEVER)
+			p->resend_at = vr->now + pause_of(vr, p);
+		if (p->sample_op == 0) {
+			p->sample_op = last;
+			p->sample_at = vr->now;
+		}
+	}
+	if (vr->quorum == 0)
+		vr_commit(vr, last);
+}
+
+static void append_to_batch(struct vr *vr, const struct entry *e)
+{
+	uint32_t len = message_request_len(e), room = vr->c.payload_max - MESSAGE_PREPARE_MAX;
+
+	vr->batch_bytes += len;
+	if (vr->batch_bytes >= room || e->opnum - vr->sent == ELEC_BATCH_MAX)
+		send_prepare(vr);
+}
+
+/* Ops that may be in the log and not executed: followers must have room for them too. */
+static bool window_full(const struct vr *vr, uint32_t len)
+{
+	const struct vr_log *log = &vr->log;
+	uint32_t used = 0;
+
+	if (log->last - vr->executed >= vr->window)
+		return true;
+	if (log->last > vr->executed)
+		used = log->head + log->bytes_size -
+		       (vr_log_at(log, vr->executed + 1)->op.data - log->bytes);
+	return used % log->bytes_size + len > log->bytes_size / 4;
+}
+
+/* Section 4.1, steps 1 to 3. The published client asks every replica. */
+void vr_on_request(struct vr *vr, const struct message *m, struct vr_address address)
+{
+	struct entry e = *entries_at(&m->entries, 0);
+	struct vr_client *c;
+
+	if (vr->status != VR_NORMAL)
+		return vr_count(vr, VR_C_IGNORED_STATUS);
+	if (!vr_leads(vr))
+		return vr_count(vr, VR_C_IGNORED_REQUEST_FOLLOWER);
+	if (e.op.len > vr->c.op_max)
+		return vr_count(vr, VR_C_IGNORED_OP_LARGE);
+	c = vr_client_find(&vr->clients, e.clientid);
+	if (c && c->op != 0 && e.reqid < c->reqid)
+		return vr_count(vr, VR_C_IGNORED_REQUEST_OLD);
+	if (c && c->op != 0 && e.reqid == c->reqid) {
+		c->address = address;
+		c->has_address = true;
+		return send_reply(vr, c);
+	}
+	if (c && c->pending_op != 0 && e.reqid <= c->pending_reqid) {
+		c->address = address;
+		c->has_address = true;
+		return vr_count(vr, VR_C_IGNORED_REQUEST_TWICE);
+	}
+	if (window_full(vr, e.op.len))
+		return vr_count(vr, VR_C_IGNORED_REQUEST_FULL);
+	/* A request that would overfill the frame opens the next one. */
+	if (vr->batch_bytes + message_request_len(&e) > vr->c.payload_max - MESSAGE_PREPARE_MAX)
+		send_prepare(vr);
+	c = vr_client_get(&vr->clients, e.clientid);
+	e.view = vr->view;
+	e.opnum = vr->log.last + 1;
+	e.state = 1;
+	if (!c || !vr_log_append(&vr->log, &e, vr->executed))
+		return vr_count(vr, VR_C_IGNORED_REQUEST_FULL);
+	c->address = address;
+	c->has_address = true;
+	c->pending_op = e.opnum;
+	c->pending_reqid = e.reqid;
+	vr_count(vr, VR_C_REQUESTS);
+	append_to_batch(vr, &e);
+}
+
+void vr_on_unlogged_request(struct vr *vr, const struct message *m, struct vr_address address)
+{
+	const struct entry *e = entries_at(&m->entries, 0);
+	struct message reply = new_message(vr, WIRE_UNLOGGED_REPLY, 0);
+
+	if (vr->status != VR_NORMAL)
+		return vr_count(vr, VR_C_IGNORED_STATUS);
+	reply.reply.data = vr->query_result;
+	reply.reply.len = vr->c.app->query(vr->app, e->op.data, e->op.len, vr->query_result,
+					   vr->c.op_max);
+	vr_reply(vr, address, &reply);
+}
+
+/* The highest op that f others acked: with the leader's own log that is a majority (step 5). */
+static void advance_commit(struct vr *vr)
+{
+	uint64_t sorted[ELEC_REPLICAS_MAX];
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < vr->c.n; i++) {
+		uint64_t acked = vr->peer[i].acked;
+		uint32_t at = count;
+
+		if (i == vr->c.self)
+			continue;
+		for (; at > 0 && sorted[at - 1] < acked; at--)
+			sorted[at] = sorted[at - 1];
+		sorted[at] = acked;
+		count++;
+	}
+	if (count == 0 || sorted[vr->quorum - 1] <= vr->committed)
+		return;
+	vr_commit(vr, sorted[vr->quorum - 1]);
+	if (vr->commit_at == VR_NEVER)
+		vr->commit_at = vr->now + vr->c.commit_us;
+}
+
+static void sample_round_trip(struct vr *vr, struct vr_peer *p, uint64_t acked)
+{
+	uint32_t us, off;
+
+	if (p->sample_op == 0 || acked < p->sample_op)
+		return;
+	us = vr->now - p->sample_at < vr->c.resend_max_us ? vr->now - p->sample_at
+							   : vr->c.resend_max_us;
+	if (p->rtt_us == 0) {
+		p->rtt_us = us;
+		p->rtt_dev_us = us / 2;
+	} else {
+		off = us > p->rtt_us ? us - p->rtt_us : p->rtt_us - us;
+		p->rtt_dev_us += ((int32_t)off - (int32_t)p->rtt_dev_us) / 4;
+		p->rtt_us += ((int32_t)us - (int32_t)p->rtt_us) / 8;
+	}
+	p->sample_op = 0;
+}
+
+void vr_heard_from(struct vr *vr, uint32_t from)
+{
+	struct vr_peer *p = &vr->peer[from];
+
+	if (p->dead && p->resend_at != VR_NEVER)
+		p->resend_at = vr->now;
+	p->dead = false;
+	p->unanswered = 0;
+}
+
+static void ack_by(struct vr *vr, uint32_t i, uint64_t op)
+{
+	struct vr_peer *p = &vr->peer[i];
+
+	if (op <= p->acked)
+		return;
+	p->acked = op;
+	sample_round_trip(vr, p, op);
+	vr_heard_from(vr, i);
+	if (op >= vr->sent)
+		p->resend_at = VR_NEVER;
+	else if (p->resent_to != 0 && op >= p->resent_to)
+		p->resend_at = vr->now; /* the burst arrived: the next one */
+	else
+		p->resend_at = vr->now + pause_of(vr, p);
+	if (op >= p->resent_to)
+		p->resent_to = 0;
+}
+
+void vr_on_acks(struct vr *vr, const uint64_t *acked)
+{
+	if (vr->status != VR_NORMAL || !vr_leads(vr))
+		return;
+	for (uint32_t i = 0; i < vr->c.n; i++) {
+		if (i == vr->c.self || acked[i] <= vr->peer[i].acked)
+			continue;
+		if (acked[i] > vr->sent)
+			vr_count(vr, VR_C_IGNORED_UNSENT);
+		else
+			ack_by(vr, i, acked[i]);
+	}
+	advance_commit(vr);
+}
+
+void vr_on_prepare_ok(struct vr *vr, const struct message *m, uint32_t from)
+{
+	struct vr_action *a;
+
+	if (m->index != from || from == vr->c.self)
+		return vr_count(vr, VR_C_IGNORED_SENDER);
+	if (vr->status != VR_NORMAL)
+		return vr_count(vr, VR_C_IGNORED_STATUS);
+	if (m->view != vr->view)
+		return vr_count(vr, m->view < vr->view ? VR_C_IGNORED_VIEW
+						       : VR_C_IGNORED_VIEW_NEWER);
+	if (!vr_leads(vr))
+		return vr_count(vr, VR_C_IGNORED_OTHER);
+	if (m->opnum > vr->sent)
+		return vr_count(vr, VR_C_IGNORED_UNSENT);
+	vr_count(vr, VR_C_ACKS_USER);
+	if (m->opnum <= vr->peer[from].acked)
+		return;
+	if (vr_fits_kernel(vr->view, m->opnum)) {
+		a = vr_act(vr, VR_ACKED);
+		a->to = from;
+		a->op = m->opnum;
+	}
+	ack_by(vr, from, m->opnum);
+	advance_commit(vr);
+}
+
+/* All above acked, in order. The fast header is right by construction: message_encode() sets it. */
+static void resend_to(struct vr *vr, uint32_t i)
+{
+	struct vr_peer *p = &vr->peer[i];
+	uint64_t first = p->acked + 1;
+	int frames = p->dead ? 1 : BURST;
+
+	p->sample_op = 0; /* an ack would not say which sending it answers */
+	while (frames-- > 0 && first <= vr->sent && vr_log_at(&vr->log, first) && vr_out_room(vr)) {
+		uint64_t last = frame_end(vr, first, vr->sent);
+		struct message m = prepare_of(vr, first, last);
+
+		vr_send(vr, i, &m);
+		vr_count(vr, VR_C_PREPARE_RESENDS);
+		first = last + 1;
+	}
+	p->resent_to = first - 1;
+	p->unanswered++;
+	if (!p->dead && p->unanswered > vr->c.dead_after) {
+		p->dead = true;
+		vr_count(vr, VR_C_PEER_DEATHS);
+	}
+	p->resend_at = vr->now + pause_of(vr, p);
+}
+
+/* A commit that no Prepare carried, and the sign of life of an idle leader. */
+static void send_commit(struct vr *vr)
+{
+	struct message m = new_message(vr, WIRE_COMMIT, vr->committed);
+
+	vr_broadcast(vr, &m);
+	vr->told = vr->committed;
+	vr->told_at = vr->now;
+	vr->commit_at = VR_NEVER;
+}
+
+static bool commit_due(const struct vr *vr)
+{
+	return (vr->told < vr->committed && vr->commit_at <= vr->now) ||
+	       vr->told_at + vr->c.heartbeat_us <= vr->now;
+}
+
+/* --- the follower -------------------------------------------------------------------- */
+
+static void send_prepare_ok(struct vr *vr, uint64_t op)
+{
+	struct message m = new_message(vr, WIRE_PREPARE_OK, op);
+
+	vr_send(vr, vr->view % vr->c.n, &m);
+}
+
+/* A Prepare or Commit that does not come from the leader of the view this replica follows. */
+static bool ignore_as_follower(struct vr *vr, const struct message *m, uint32_t from)
+{
+	enum vr_count why;
+
+	if (vr->status != VR_NORMAL)
+		why = VR_C_IGNORED_STATUS;
+	else if (m->view < vr->view)
+		why = VR_C_IGNORED_VIEW;
+	else if (m->view > vr->view)
+		why = VR_C_IGNORED_VIEW_NEWER;
+	else if (vr_leads(vr) || from != vr->view % vr->c.n)
+		why = VR_C_IGNORED_SENDER;
+	else
+		return false;
+	vr_count(vr, why);
+	return true;
+}
+
+/* What is new of it, all or nothing. */
+static bool append_prepare(struct vr *vr, const struct message *m)
+{
+	uint64_t before = vr->log.last;
+
+	for (uint32_t i = before + 1 - m->batchstart; i < m->entries.count; i++) {
+		const struct entry *e = entries_at(&m->entries, i);
+
+		if (e->op.len > vr->c.op_max || !vr_log_append(&vr->log, e, vr->executed)) {
+			vr_log_truncate(&vr->log, before);
+			return false;
+		}
+	}
+	vr_record_entries(vr, before + 1, vr->log.last);
+	return true;
+}
+
+/* Section 4.1, step 4. */
+void vr_on_prepare(struct vr *vr, const struct message *m, uint32_t from, bool kernel)
+{
+	if (ignore_as_follower(vr, m, from)) {
+		vr->resync |= kernel;
+		return;
+	}
+	if (m->batchstart > vr->log.last + 1) {
+		vr->resync |= kernel;
+		return vr_count(vr, VR_C_IGNORED_GAP);
+	}
+	if (m->has_committed)
+		vr_commit(vr, m->committed); /* first of all, for it makes room */
+	if (m->opnum <= vr->log.last) {
+		vr_count(vr, VR_C_IGNORED_DUPLICATE);
+	} else if (!append_prepare(vr, m)) {
+		if (kernel)
+			vr->result = VR_FULL;
+		return vr_count(vr, VR_C_IGNORED_FULL);
+	} else if (m->has_committed) {
+		vr_commit(vr, m->committed);
+	}
+	vr_count(vr, kernel ? VR_C_PREPARES_KERNEL : VR_C_PREPARES_USER);
+	if (kernel)
+		return;
+	if (vr_fits_kernel(vr->view, vr->log.last))
+		vr_act(vr, VR_ADVANCE)->op = vr->log.last;
+	/* Also for a duplicate: its first ack may be lost. */
+	send_prepare_ok(vr, vr->log.last);
+}
+
+/* Section 4.1, step 7. */
+void vr_on_commit(struct vr *vr, const struct message *m, uint32_t from)
+{
+	if (ignore_as_follower(vr, m, from))
+		return;
+	vr_commit(vr, m->opnum);
+}
+
+/* --- both ------------------------------------------------------------------------------ */
+
+void vr_normal_enter(struct vr *vr)
+{
+	vr->sent = vr->log.last;
+	vr->batch_bytes = 0;
+	vr->told = 0;
+	vr->told_at = vr->now;
+	vr->commit_at = VR_NEVER;
+	for (uint32_t i = 0; i < vr->c.n; i++)
+		vr->peer[i] = (struct vr_peer){.resend_at = VR_NEVER, .rtt_us = vr->peer[i].rtt_us,
+					       .rtt_dev_us = vr->peer[i].rtt_dev_us};
+}
+
+void vr_normal_tick(struct vr *vr)
+{
+	vr_execute(vr);
+	if (!vr_leads(vr))
+		return;
+	send_prepare(vr);
+	for (uint32_t i = 0; i < vr->c.n; i++) {
+		if (i != vr->c.self && vr->peer[i].resend_at <= vr->now)
+			resend_to(vr, i);
+	}
+	if (commit_due(vr))
+		send_commit(vr);
+}
+
+uint64_t vr_normal_deadline(const struct vr *vr)
+{
+	uint64_t at = vr->told_at + vr->c.heartbeat_us;
+
+	if (!vr_leads(vr))
+		return VR_NEVER;
+	if (vr->log.last > vr->sent)
+		return vr->now;
+	if (vr->told < vr->committed && vr->commit_at < at)
+		at = vr->commit_at;
+	for (uint32_t i = 0; i < vr->c.n; i++) {
+		if (i != vr->c.self && vr->peer[i].resend_at < at)
+			at = vr->peer[i].resend_at;
+	}
+	return at;
+}
