@@ -164,8 +164,8 @@ def make_state(b):
     s.stamp_ns = s.now_ns - v["age_ms"] * 1_000_000  # for the kernel's clock: see Step.clock
     members = [member(i, s.port) for i in range(model.REPLICAS_MAX)]
     for i, change in v.get("members", {}).items():
-        mac = frames._mac("mac", change["mac"], members) if "mac" in change else members[i].mac
-        ip = frames._ip("ip", change["ip"], members) if "ip" in change else members[i].ip
+        mac = frames.mac_of("mac", change["mac"], members) if "mac" in change else members[i].mac
+        ip = frames.ip_of("ip", change["ip"], members) if "ip" in change else members[i].ip
         members[i] = model.Member(mac, ip, change.get("port", members[i].port))
     used = max(v["n"], v["own"] + 1, v["leader"] + 1)  # a page with n wrong still has members
     page = model.Control(
@@ -219,9 +219,28 @@ class Case(NamedTuple):
     program: str  # xdp, tc
     skip: dict
     steps: list
+    shape: str  # all that the file says, but for numbers: equal for cases that differ in a number only
 
     def at(self):
         return f"{self.path}:{self.line}"
+
+
+def _shape(value):
+    if isinstance(value, dict):
+        return sorted((str(k).lstrip("0123456789"), repr(_shape(v))) for k, v in value.items())
+    if isinstance(value, list):
+        return [_shape(item) for item in value]
+    return "number" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _shape_of(case, group):
+    """Names and results of numbers (ack, clones), and who is who in the cluster, left out."""
+    whole = {key: value for key, value in case.items() if key not in ("name", "promise", "ack", "clones")}
+    for key in ("before", "frame", "context"):
+        whole[key] = {**group.get(key, {}), **case.get(key, {})}
+    for key in ("n", "own", "leader"):
+        whole["before"].pop(key, None)
+    return repr(_shape(whole))
 
 
 CASE_KEYS = ["name", "about", "promise", "before", "skip", "steps"]
@@ -272,7 +291,7 @@ def _frame(m, state, egress):
     if "capture" in f:
         f.check(["capture", "packet", "patch", "flip", "cut", "tail"], "frame")
         frame = read_capture(f["capture"], f.get("packet", 0))
-        return frames._damage(frame, f)
+        return frames.damage(frame, f)
     f.check(frames.FIELDS, "frame")
     if f.get("kind", "Prepare") not in frames.NAMES:
         raise f.error(f"kind: one of {' '.join(frames.NAMES)}", "kind")
@@ -417,7 +436,9 @@ def _case(m, group):
     if len(programs) != 1:
         raise m.error("the steps of a case are all XDP's or all TC's")
     promises = _promises(m if "promise" in m else group)
-    return Case(m["name"], m.path, m.line, promises, programs.pop(), skip, steps)
+    return Case(
+        m["name"], m.path, m.line, promises, programs.pop(), skip, steps, _shape_of(m, group)
+    )
 
 
 def load_file(path):

@@ -48,13 +48,13 @@ class Results:
         for name, case in self.cases.items():
             said = self.said(name)
             if "failed" in said.values():
-                lines.append(f"{name} ({case.at()}): " + ", ".join(f"{e} {v}" for e, v in said.items()))
+                told = ", ".join(f"{executor} {verdict}" for executor, verdict in said.items())
+                lines.append(f"{name} ({case.at()}): {told}")
         return lines
 
     def _share(self, promise, executor):
-        verdicts = [
-            self.verdicts.get((case.name, executor)) for case in self.cases.values() if promise in case.promises
-        ]
+        named = [name for name, case in self.cases.items() if promise in case.promises]
+        verdicts = [self.verdicts.get((name, executor)) for name in named]
         return f"{verdicts.count('passed')}/{len(verdicts) - verdicts.count(None)}"
 
 
@@ -91,9 +91,9 @@ def executor(request):
 def pytest_generate_tests(metafunc):
     if "case" not in metafunc.fixturenames:
         return
-    pairs = []
+    every, pairs = cases.load_all(), []
     for name in executors.OPEN:
-        for case in cases.load_all():
+        for case in every:
             if name in case.skip:
                 RESULTS.leave_out(case, name, case.skip[name])
             else:

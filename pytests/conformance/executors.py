@@ -10,7 +10,6 @@
     executor.send(program, frame, context)    one frame -> Outcome
 """
 
-import collections
 import contextlib
 import errno
 import fcntl
@@ -108,7 +107,8 @@ class Tap:
     def __init__(self, name):
         self.name = name
         self.fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-        fcntl.ioctl(self.fd, self.TUNSETIFF, struct.pack("16sH", name.encode(), self.IFF_TAP | self.IFF_NO_PI))
+        request = struct.pack("16sH", name.encode(), self.IFF_TAP | self.IFF_NO_PI)
+        fcntl.ioctl(self.fd, self.TUNSETIFF, request)
         net.run(f"ip link set {name} mtu 3000 up")
         self.index = net.socket.if_nametoindex(name)
         self.frames()
@@ -202,6 +202,8 @@ class LiveExecutor(ProgramsExecutor):
 
     NODE, TESTER = ("02:71:00:00:00:01", "10.78.0.1"), ("02:71:00:00:00:02", "10.78.0.2")
     MTU = 2500  # a Prepare can be larger than a slot
+    # Of a barrier: frames that are no UDP come in, the stack's answer goes out.
+    NOISE = {**net.BARRIER_NOISE, "tc-other": 1}
 
     def __init__(self, mode, path=OBJECT):
         super().__init__(path)
@@ -253,8 +255,9 @@ class LiveExecutor(ProgramsExecutor):
             self.tester.received()
             self.stack.received()
             self.programs.mark()
-            sent, passed, noise = (self._tc if program == "tc" else self._xdp)(frame)
-            counters = self.programs.counted(noise)
+            (self.stack if program == "tc" else self.tester).send(frame)
+            sent, passed = self.tester.received(), self.stack.received()
+            counters = self.programs.counted(self.NOISE)
             state = self.programs.state()
         if program == "tc":
             # A clone passes the program once more, without its flag.
@@ -265,18 +268,6 @@ class LiveExecutor(ProgramsExecutor):
             return Outcome(verdict, counters, sent, state)
         verdict = "TX" if sent else "PASS" if passed else "DROP"
         return Outcome(verdict, counters, sent + passed, state)
-
-    def _xdp(self, frame):
-        self.tester.send(frame)
-        sent = self.tester.received()
-        # Of the barrier: frames that are no UDP come in, the stack's answer goes out.
-        return sent, self.stack.received(), collections.Counter(net.BARRIER_NOISE) + collections.Counter({"tc-other": 1})
-
-    def _tc(self, frame):
-        self.stack.send(frame)
-        sent = self.tester.received()
-        noise = collections.Counter(net.BARRIER_NOISE) + collections.Counter({"tc-other": 1})
-        return sent, self.stack.received(), noise
 
 
 # The executors, in the order in which they run.

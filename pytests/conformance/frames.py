@@ -135,7 +135,7 @@ def _hex(field, text):
         raise FrameError(field, f"not hex digits: {text!r}") from None
 
 
-def _mac(field, value, members):
+def mac_of(field, value, members):
     if isinstance(value, int):
         return _member(field, value, members).mac
     raw = _hex(field, str(value).replace(":", ""))
@@ -144,7 +144,7 @@ def _mac(field, value, members):
     return raw
 
 
-def _ip(field, value, members):
+def ip_of(field, value, members):
     if isinstance(value, int):
         return _member(field, value, members).ip
     try:
@@ -216,8 +216,8 @@ def build(f, state):
     options = _hex("options", f.get("options", ""))
     if len(options) % 4 or len(options) > 40:
         raise FrameError("options", "0, 4, ... 40 bytes")
-    src = _ip("src", f["src"], members) if "src" in f else source.ip
-    dst = _ip("dst", f["dst"], members) if "dst" in f else target.ip
+    src = ip_of("src", f["src"], members) if "src" in f else source.ip
+    dst = ip_of("dst", f["dst"], members) if "dst" in f else target.ip
     udp_len = 8 + len(payload)
     total = 20 + len(options) + udp_len
 
@@ -239,15 +239,15 @@ def build(f, state):
     ip_sum = {"wrong": right ^ 0x0101, "zero": 0}.get(f.get("ip_sum", right), f.get("ip_sum", right))
     ip = ip[:10] + struct.pack("!H", ip_sum) + ip[12:]
 
-    eth = _mac("eth_dst", f["eth_dst"], members) if "eth_dst" in f else target.mac
-    eth += _mac("eth_src", f["eth_src"], members) if "eth_src" in f else source.mac
+    eth = mac_of("eth_dst", f["eth_dst"], members) if "eth_dst" in f else target.mac
+    eth += mac_of("eth_src", f["eth_src"], members) if "eth_src" in f else source.mac
     for tag in f.get("vlan", ()):
         eth += struct.pack("!HH", 0x8100, tag)
     eth += struct.pack("!H", f.get("eth_type", 0x0800))
-    return _damage(eth + ip + udp + payload, f)
+    return damage(eth + ip + udp + payload, f)
 
 
-def _damage(frame, f):
+def damage(frame, f):
     frame = bytearray(frame + filler(f.get("tail", 0)))
     for at, text in f.get("patch", {}).items():
         raw = _hex("patch", text)

@@ -27,7 +27,8 @@ def test_enough_cases_and_none_twice():
         content = _content(case)
         assert content not in seen, f"{case.at()}: the same as {seen[content]}"
         seen[content] = case.name
-    assert len(EVERY) >= 250
+    # One that differs from another only in a number or in the size of the cluster is the same.
+    assert len({case.shape for case in EVERY}) >= 250
 
 
 def test_every_promise_from_both_sides():
