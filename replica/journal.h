@@ -36,11 +36,12 @@ struct journal_info {
 	bool clean;	     /* nothing was appended after journal_mark_clean() */
 	bool stale;	     /* not clean, and the machine has restarted since: not to be trusted */
 	bool has_view;	     /* false: no view state was ever appended */
-	struct vr_view_state view; /* the last one */
-	uint32_t epoch;	     /* of the gate, the last one appended; 0: none */
-	uint64_t base;	     /* op of the last snapshot; 0: none */
-	uint64_t last;	     /* last op */
-	uint64_t bytes;	     /* of the file in use */
+	struct vr_view_state view;		  /* the last one */
+	uint32_t epoch;				  /* of the gate, the last one appended; 0: none */
+	uint64_t base;				  /* op of the last snapshot; 0: none */
+	uint64_t last;				  /* last op */
+	uint64_t bytes;				  /* of the file in use */
+	uint64_t compactions, compactions_failed; /* since journal_open() */
 };
 
 /*
@@ -89,7 +90,7 @@ int journal_replay(struct journal *j, const struct journal_reader *reader);
  * Each is whole when it returned 0: it will be replayed whatever happens to the process.
  * -ENOSPC: the disk is full; nothing is lost, and it may be tried again.
  */
-/* e->opnum is info.last + 1. */
+/* e->opnum is info.last + 1, e->op.len at most MESSAGE_LEN_MAX. */
 int journal_append_entry(struct journal *j, const struct entry *e);
 /* Forget the ops above `op`, which is at least info.base. */
 int journal_append_truncate(struct journal *j, uint64_t op);
@@ -101,8 +102,8 @@ int journal_append_view(struct journal *j, const struct vr_view_state *state);
 int journal_append_epoch(struct journal *j, uint32_t epoch);
 /*
  * In two steps, so that the state is written where it stays: room for len bytes (up to
- * JOURNAL_SNAPSHOT_MAX) in *at, then, filled, the op after which it is the state (at least info.base).
- * No other append in between; a room that is not used is forgotten by the next append.
+ * JOURNAL_SNAPSHOT_MAX) in *at, then, filled, the op after which it is the state (at least
+ * info.base). No other append in between; a room that is not used is forgotten by the next append.
  */
 int journal_reserve_snapshot(struct journal *j, size_t len, uint8_t **at);
 int journal_append_snapshot(struct journal *j, uint64_t op);
