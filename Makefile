@@ -21,17 +21,19 @@ B := build
 O := $(B)/obj
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = $(CFLAGS) -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -I. -I$(B) -MMD -MP
+FUZZ_FLAGS = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I. -I/usr/include/$(shell uname -m)-linux-gnu -MMD -MP
 
 REPLICA := $(patsubst %.c,$(O)/%.o,$(filter-out replica/main.c replica/client.c replica/sim.c \
-	$(wildcard replica/test_*.c),$(wildcard replica/*.c))) $(O)/vr.pb.o $(O)/bpf/load.o
+	$(wildcard replica/test_*.c replica/fuzz_*.c),$(wildcard replica/*.c))) $(O)/vr.pb.o $(O)/bpf/load.o
 NETNS := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard netns/test_*.c),$(wildcard netns/*.c)))
 TOPO := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcard topo/*.c))) $(O)/bpf/load.o
 UNITS := $(patsubst %.c,$(B)/%,$(notdir $(wildcard replica/test_*.c netns/test_*.c topo/test_*.c)))
 BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
+FUZZERS := decode journal
 PROGRAMS := $(B)/rack $(B)/replica $(B)/client
 
-.PHONY: all run test conformance shell format clean help deps-build deps-test programs units
+.PHONY: all run test conformance fuzz-decode shell format clean help deps-build deps-test deps-fuzz programs units
 all: deps-build ## build everything into build/ (installs missing packages)
 	$(Q)$(MAKE) programs
 
@@ -46,6 +48,10 @@ conformance: deps-build deps-test ## the packet cases on every executor: a table
 	$(Q)$(MAKE) $(BPF)
 	$(Q)python3 -m pytest -q pytests/conformance/test_conformance.py --conformance $(if $(T),-k '$(T)') $(if $(JUNIT),--junitxml='$(JUNIT)')
 
+fuzz-decode: deps-build deps-fuzz ## libFuzzer on the message decoder and the journal reader for TIME=60 seconds
+	$(Q)$(MAKE) $(if $(Q),-s) $(FUZZERS:%=$(B)/fuzz_%)
+	$(Q)tools/fuzz-decode $(B) $(or $(TIME),60) $(FUZZERS)
+
 shell: all ## a prompt inside the rack
 	$(Q)$(B)/rack shell topo/rack3.yaml
 
@@ -53,6 +59,8 @@ deps-build:
 	$(Q)tools/packages build
 deps-test:
 	$(Q)tools/packages test
+deps-fuzz:
+	$(Q)tools/packages fuzz
 
 programs: $(PROGRAMS) $(BPF) $(B)/py/vr_pb2.py
 units: $(addprefix $(B)/,$(notdir $(UNITS)))
@@ -69,6 +77,19 @@ $(B)/rack: $(TOPO) $(NETNS)
 $(B)/test_%: $(O)/replica/test_%.o $(REPLICA)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf -lcmocka
+
+FUZZED := wire message vr.pb journal journal_append journal_file journal_record crc32c
+$(B)/fuzz_%: $(O)/fuzz/fuzz_%.o $(FUZZED:%=$(O)/fuzz/%.o)
+	$(call say,LINK,$@)
+	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ -lprotobuf-nanopb
+$(O)/fuzz/%.o: replica/%.c | $(B)/vr.pb.h
+	$(call say,FUZZ,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)clang $(ALL_CFLAGS) $(FUZZ_FLAGS) -c -o $@ $<
+$(O)/fuzz/vr.pb.o: $(B)/vr.pb.c
+	$(call say,FUZZ,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)clang $(ALL_CFLAGS) $(FUZZ_FLAGS) -c -o $@ $<
 
 $(O)/%.o: %.c | $(B)/vr.pb.h $(BPF:.bpf.o=.skel.h)
 	$(call say,CC,$<)
