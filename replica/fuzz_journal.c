@@ -135,16 +135,6 @@ static bool on_entry(void *context, const struct entry *e)
 	return true;
 }
 
-static bool on_truncate(void *context, uint64_t op)
-{
-	struct sum *sum = context;
-
-	must(op >= sum->base);
-	if (op < sum->last)
-		sum->last = op;
-	return true;
-}
-
 static bool on_view(void *context, const struct vr_view_state *state)
 {
 	(void)context;
@@ -168,7 +158,7 @@ static bool on_snapshot(void *context, uint64_t op, const uint8_t *data, size_t 
 static struct sum replay(struct journal *j)
 {
 	struct sum sum = {0};
-	const struct journal_reader reader = {&sum, on_entry, on_truncate, on_view, on_snapshot};
+	const struct journal_reader reader = {&sum, on_snapshot, on_view, on_entry};
 
 	must(journal_replay(j, &reader) == 0);
 	must(sum.base == journal_info(j)->base);

@@ -8,7 +8,7 @@
  *   journal_format()     the one way to make a new journal: a missing file is a lost one
  *   journal_open()       holds the file until journal_close(): one process per replica
  *   journal_info()       whose it is, and whether it can be trusted (see struct)
- *   journal_replay()     the records, in order          -> vr_restore_*()
+ *   journal_replay()     what they come to              -> vr_restore_*()
  *   journal_append_*()   whole when it returns          <- VR_RECORD_*
  *   journal_reset()      not trusted: forget everything, begin anew with this view state
  *
@@ -73,15 +73,15 @@ const struct journal_info *journal_info(const struct journal *j);
 const char *journal_error(const struct journal *j);
 
 /*
- * Called for each record in order, but for epochs. What they point to is valid during the call.
- * False: it does not fit what came before; the replay ends with -EBADMSG.
+ * What the records come to: the last snapshot, if there is one; the last view state; the
+ * entries above the snapshot in order, those that were cut off left out. What they point to
+ * is valid during the call. False: it does not fit what came before; -EBADMSG then.
  */
 struct journal_reader {
 	void *context;
-	bool (*entry)(void *context, const struct entry *e);
-	bool (*truncate)(void *context, uint64_t op);
-	bool (*view)(void *context, const struct vr_view_state *state);
 	bool (*snapshot)(void *context, uint64_t op, const uint8_t *data, size_t len);
+	bool (*view)(void *context, const struct vr_view_state *state);
+	bool (*entry)(void *context, const struct entry *e);
 };
 
 int journal_replay(struct journal *j, const struct journal_reader *reader);

@@ -27,40 +27,40 @@ int journal_index_room(struct journal *j, uint64_t op)
 	return 0;
 }
 
-int journal_replay(struct journal *j, const struct journal_reader *reader)
+static int does_not_fit(struct journal *j, uint64_t at)
 {
-	struct record record;
-	uint64_t begin = sizeof(struct journal_header);
-	size_t at = begin;
-	bool fits = true;
-	const char *fault;
-
-	while (fits && record_read(j->file.data, j->file.size, &at, &record, &fault) > 0) {
-		switch (record.kind) {
-		case RECORD_ENTRY:
-			fits = reader->entry(reader->context, &record.entry);
-			break;
-		case RECORD_TRUNCATE:
-			fits = reader->truncate(reader->context, record.op);
-			break;
-		case RECORD_VIEW:
-			fits = reader->view(reader->context, &record.view);
-			break;
-		case RECORD_SNAPSHOT:
-			fits = reader->snapshot(reader->context, record.op, record.snapshot.data,
-						record.snapshot.len);
-			break;
-		case RECORD_EPOCH:
-			break;
-		}
-		if (fits)
-			begin = at;
-	}
-	if (fits)
-		return 0;
 	return journal_refuse(j->error, sizeof(j->error), -EBADMSG,
 			      "%s has a record at byte %llu that does not fit what came before",
-			      j->path, (unsigned long long)begin);
+			      j->path, (unsigned long long)at);
+}
+
+/* They were all tested when the file was opened; it is ours since. */
+static bool read_at(const struct journal *j, size_t at, struct record *record)
+{
+	const char *fault;
+
+	return record_read(j->file.data, j->file.size, &at, record, &fault) > 0;
+}
+
+int journal_replay(struct journal *j, const struct journal_reader *reader)
+{
+	struct record r;
+
+	if (j->snapshot_at &&
+	    !(read_at(j, j->snapshot_at, &r) &&
+	      reader->snapshot(reader->context, r.op, r.snapshot.data, r.snapshot.len)))
+		return does_not_fit(j, j->snapshot_at);
+	if (j->info.has_view && !reader->view(reader->context, &j->info.view))
+		return journal_refuse(j->error, sizeof(j->error), -EBADMSG,
+				      "%s has a view state that does not fit what came before",
+				      j->path);
+	for (uint64_t op = j->info.base + 1; op <= j->info.last; op++) {
+		uint64_t at = j->index[op & j->index_mask];
+
+		if (!read_at(j, at, &r) || !reader->entry(reader->context, &r.entry))
+			return does_not_fit(j, at);
+	}
+	return 0;
 }
 
 /* ---- appending ---- */

@@ -65,6 +65,8 @@ static void round_trip(void **unused)
 	must_append(j, "one");
 	must_append(j, "");
 	must_append(j, "three");
+	assert_string_equal(outcome(j), "view 0/0 0 [ 0 0 0 ], 1:v3 c7 r100 'one', "
+					"2:v3 c7 r101 '', 3:v3 c7 r102 'three'");
 	assert_int_equal(journal_append_epoch(j, 5), 0);
 	assert_int_equal(journal_append_truncate(j, 1), 0);
 	must_view(j, 4);
@@ -75,10 +77,8 @@ static void round_trip(void **unused)
 
 	j = must_open(PATH, 0);
 	info = journal_info(j);
-	assert_string_equal(records(j), "view 0/0 0 0 0 0, 1:v3 c7 r100 'one', 2:v3 c7 r101 '', "
-					"3:v3 c7 r102 'three', cut 1, view 4/3 1 1 2 3, "
-					"2:v3 c7 r101 'two again', snapshot 1 'state' 100, "
-					"3:v3 c7 r102 'three again'");
+	assert_string_equal(outcome(j), "snapshot 1 'state' 100, view 4/3 1 [ 1 2 3 ], "
+					"2:v3 c7 r101 'two again', 3:v3 c7 r102 'three again'");
 	assert_int_equal(info->epoch, 5);
 	assert_int_equal(info->view.view, 4);
 	assert_int_equal(info->view.status, VR_VIEW_CHANGE);
@@ -133,12 +133,13 @@ static void format_never_overwrites(void **unused)
 							       .n = 3,
 							       .crash = {0, 9, 0}}),
 			 0);
-	assert_string_equal(records(j), "view 0/0 2 0 9 0");
+	assert_string_equal(outcome(j), "view 0/0 2 [ 0 9 0 ]");
 	must_append(j, "first of the new life");
 	journal_close(j);
 	j = must_open(PATH, 0);
 	assert_int_equal(journal_info(j)->ids.instance, 23);
-	assert_string_equal(records(j), "view 0/0 2 0 9 0, 1:v3 c7 r100 'first of the new lif'");
+	assert_string_equal(outcome(j),
+			    "view 0/0 2 [ 0 9 0 ], 1:v3 c7 r100 'first of the new lif'");
 	journal_close(j);
 }
 
@@ -181,7 +182,7 @@ static void clean_mark(void **unused)
 	assert_int_equal(journal_open(&j, IMAGE, &later, 0, error, sizeof(error)), 0);
 	assert_true(journal_info(j)->clean);
 	assert_memory_equal(journal_info(j)->ids.boot, later.boot, sizeof(later.boot));
-	assert_string_equal(records(j), "view 0/0 0 0 0 0, 1:v3 c7 r100 'one'");
+	assert_string_equal(outcome(j), "view 0/0 0 [ 0 0 0 ], 1:v3 c7 r100 'one'");
 	must_append(j, "two");
 	journal_close(j);
 }
@@ -218,12 +219,12 @@ static void torn_at_every_byte(void **unused)
 		for (uint64_t i = n; i < end - begin; i++)
 			poke(PATH, begin + i, "\xa5", 1);
 		j = must_open(PATH, 0);
-		assert_string_equal(records(j), "view 0/0 0 0 0 0, 1:v3 c7 r100 'one', "
+		assert_string_equal(outcome(j), "view 0/0 0 [ 0 0 0 ], 1:v3 c7 r100 'one', "
 						"2:v3 c7 r101 'two'");
 		must_append(j, "3");
 		journal_close(j);
 		j = must_open(PATH, 0);
-		assert_string_equal(records(j), "view 0/0 0 0 0 0, 1:v3 c7 r100 'one', "
+		assert_string_equal(outcome(j), "view 0/0 0 [ 0 0 0 ], 1:v3 c7 r100 'one', "
 						"2:v3 c7 r101 'two', 3:v3 c7 r102 '3'");
 		journal_close(j);
 	}

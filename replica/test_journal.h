@@ -67,104 +67,66 @@ static inline void peek(const char *path, off_t at, void *data, size_t len)
 	close(fd);
 }
 
-/* ---- what a journal says: all records in order, and what they come to ---- */
-
-#define OPS 2048
+/* ---- what a journal says ---- */
 
 struct story {
-	char text[1 << 21]; /* of each record */
+	char text[1 << 18];
 	size_t used;
-	char op[OPS][64];
 	uint64_t base, last;
-	char snapshot[64], view[128];
 };
 
 static struct story story;
 static uint64_t refused_op; /* an entry that the reader will not take; 0: none */
 
-static inline void tell(const char *text)
+__attribute__((format(printf, 1, 2))) static inline void tell(const char *format, ...)
 {
-	size_t len = strlen(text);
+	va_list args;
 
-	assert_true(story.used + len + 3 < sizeof(story.text));
-	if (story.used) {
-		memcpy(story.text + story.used, ", ", 2);
-		story.used += 2;
-	}
-	memcpy(story.text + story.used, text, len + 1);
-	story.used += len;
-}
-
-static inline bool on_entry(void *context, const struct entry *e)
-{
-	char *op = story.op[e->opnum % OPS];
-
-	assert_ptr_equal(context, &story);
-	snprintf(op, sizeof(story.op[0]), "%lu:v%lu c%lu r%lu '%.*s'", e->opnum, e->view,
-		 e->clientid, e->reqid, e->op.len < 20 ? (int)e->op.len : 20, e->op.data);
-	tell(op);
-	story.last = e->opnum;
-	return e->opnum != refused_op;
-}
-
-static inline bool on_truncate(void *context, uint64_t op)
-{
-	char text[64];
-
-	assert_ptr_equal(context, &story);
-	snprintf(text, sizeof(text), "cut %lu", op);
-	tell(text);
-	story.last = op < story.last ? op : story.last;
-	return true;
-}
-
-static inline bool on_view(void *context, const struct vr_view_state *s)
-{
-	size_t used;
-
-	assert_ptr_equal(context, &story);
-	snprintf(story.view, sizeof(story.view), "view %lu/%lu %u", s->view, s->last_normal,
-		 s->status);
-	for (uint32_t i = 0; i < s->n; i++) {
-		used = strlen(story.view);
-		snprintf(story.view + used, sizeof(story.view) - used, " %lu", s->crash[i]);
-	}
-	tell(story.view);
-	return true;
+	va_start(args, format);
+	story.used +=
+		vsnprintf(story.text + story.used, sizeof(story.text) - story.used, format, args);
+	va_end(args);
+	assert_true(story.used < sizeof(story.text));
 }
 
 static inline bool on_snapshot(void *context, uint64_t op, const uint8_t *data, size_t len)
 {
 	assert_ptr_equal(context, &story);
-	snprintf(story.snapshot, sizeof(story.snapshot), "snapshot %lu '%.20s' %zu", op,
-		 (const char *)data, len);
-	tell(story.snapshot);
-	story.base = op;
-	story.last = op > story.last ? op : story.last;
+	tell("snapshot %lu '%.20s' %zu, ", op, (const char *)data, len);
+	story.base = story.last = op;
 	return true;
 }
 
-static const struct journal_reader reader = {&story, on_entry, on_truncate, on_view, on_snapshot};
+static inline bool on_view(void *context, const struct vr_view_state *s)
+{
+	assert_ptr_equal(context, &story);
+	tell("view %lu/%lu %u [", s->view, s->last_normal, s->status);
+	for (uint32_t i = 0; i < s->n; i++)
+		tell(" %lu", s->crash[i]);
+	tell(" ]");
+	return true;
+}
 
-static inline const char *records(struct journal *j)
+static inline bool on_entry(void *context, const struct entry *e)
+{
+	assert_ptr_equal(context, &story);
+	assert_int_equal(e->opnum, story.last + 1);
+	tell(", %lu:v%lu c%lu r%lu '%.*s'", e->opnum, e->view, e->clientid, e->reqid,
+	     e->op.len < 20 ? (int)e->op.len : 20, e->op.data);
+	story.last = e->opnum;
+	return e->opnum != refused_op;
+}
+
+static const struct journal_reader reader = {&story, on_snapshot, on_view, on_entry};
+
+/* Valid until the next call. */
+static inline const char *outcome(struct journal *j)
 {
 	memset(&story, 0, sizeof(story));
 	assert_int_equal(journal_replay(j, &reader), 0);
 	assert_int_equal(journal_info(j)->last, story.last);
 	assert_int_equal(journal_info(j)->base, story.base);
 	return story.text;
-}
-
-/* Snapshot, view and entries that are left, in a new string. */
-static inline char *outcome(struct journal *j)
-{
-	char *text = calloc(1, 1 << 18);
-
-	records(j);
-	sprintf(text, "%s %s", story.snapshot, story.view);
-	for (uint64_t op = story.base + 1; op <= story.last; op++)
-		sprintf(text + strlen(text), " %s", story.op[op % OPS]);
-	return text;
 }
 
 /* ---- shorthands ---- */

@@ -43,7 +43,7 @@ static void append_one(struct journal *j)
  * instruction. */
 static void killed_at_every_instruction(void **unused)
 {
-	const char *before = "view 0/0 0 0 0 0, 1:v3 c7 r100 'one', 2:v3 c7 r101 'two'";
+	const char *before = "view 0/0 0 [ 0 0 0 ], 1:v3 c7 r100 'one', 2:v3 c7 r101 'two'";
 	const uint8_t *file;
 	uint8_t last[4096];
 	uint64_t begin, word = 0;
@@ -70,7 +70,7 @@ static void killed_at_every_instruction(void **unused)
 			images++;
 			copy(PATH, IMAGE);
 			j = must_open(IMAGE, 0);
-			records(j);
+			outcome(j);
 			if (strcmp(story.text, before)) {
 				assert_string_equal(story.text + strlen(before),
 						    ", 3:v3 c7 r102 '3rd'");
@@ -131,7 +131,7 @@ static void compaction_killed_at_every_call(void **unused)
 	must_append(j, "forty-one");
 	must_view(j, 11);
 	assert_int_equal(journal_append_epoch(j, 6), 0);
-	before = outcome(j);
+	before = strdup(outcome(j));
 	journal_close(j);
 	copy(PATH, IMAGE);
 	while (!done) {
@@ -157,7 +157,7 @@ static void compaction_killed_at_every_call(void **unused)
 		calls++;
 		stat(PATH, &now);
 		j = must_open(PATH, 0);
-		got = outcome(j);
+		got = strdup(outcome(j));
 		if (!after && strcmp(got, before))
 			after = strdup(got);
 		with += strcmp(got, before) != 0;
@@ -183,7 +183,7 @@ static void runs_for_ever(void **unused)
 {
 	const uint64_t limit = 1 << 20;
 	struct journal *j = format_and_open(limit);
-	char *before, *after;
+	char *before;
 	struct stat stat_;
 
 	(void)unused;
@@ -205,26 +205,24 @@ static void runs_for_ever(void **unused)
 	for (int i = 0; i < 50000; i++)
 		must_view(j, 50001 + i);
 	assert_true(journal_info(j)->bytes <= limit);
-	before = outcome(j);
+	before = strdup(outcome(j));
 	journal_close(j);
 	j = must_open(PATH, limit);
 	assert_int_equal(journal_info(j)->base, 49990);
 	assert_int_equal(journal_info(j)->last, 50000);
-	after = outcome(j);
-	assert_string_equal(before, after);
+	assert_string_equal(outcome(j), before);
 	journal_close(j);
 	free(before);
-	free(after);
 }
 
 /* More operations above the snapshot than the limit has room for: it grows, and forgets none. */
 static void much_that_lives(void **unused)
 {
 	struct journal *j = format_and_open(1 << 14);
-	char *before, *after;
+	char *before;
 
 	(void)unused;
-	for (int i = 1; i < OPS; i++) {
+	for (int i = 1; i <= 2047; i++) {
 		must_append(j, i % 2 ? "odd" : "even");
 		if (i % 500 == 0) {
 			assert_int_equal(journal_append_truncate(j, i - 5), 0);
@@ -234,12 +232,11 @@ static void much_that_lives(void **unused)
 	}
 	assert_true(journal_info(j)->compactions > 2);
 	assert_true(journal_info(j)->compactions < 10);
-	before = outcome(j);
+	before = strdup(outcome(j));
 	journal_close(j);
 	j = must_open(PATH, 1 << 14);
-	after = outcome(j);
-	assert_string_equal(before, after);
-	assert_int_equal(story.last, OPS - 1);
+	assert_string_equal(outcome(j), before);
+	assert_int_equal(story.last, 2047);
 	/* A snapshot from a peer, far above all that is here. */
 	must_snapshot(j, 1 << 20, "their state", 3 << 18);
 	must_append(j, "next");
@@ -249,7 +246,6 @@ static void much_that_lives(void **unused)
 	assert_int_equal(journal_info(j)->last, (1 << 20) + 1);
 	journal_close(j);
 	free(before);
-	free(after);
 }
 
 #define FULL "/mnt/full/journal"
