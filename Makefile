@@ -26,6 +26,7 @@ BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I. -I/usr/includ
 
 REPLICA := $(patsubst %.c,$(O)/%.o,$(filter-out replica/main.c replica/client.c replica/sim.c \
 	$(wildcard replica/test_*.c replica/fuzz_*.c),$(wildcard replica/*.c))) $(O)/vr.pb.o $(O)/bpf/load.o
+FUZZ := $(patsubst %.c,$(O)/%.o,$(wildcard pytests/fuzz/*.c)) $(O)/bpf/load.o
 NETNS := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard netns/test_*.c),$(wildcard netns/*.c)))
 TOPO := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcard topo/*.c))) $(O)/bpf/load.o
 UNITS := $(patsubst %.c,$(B)/%,$(notdir $(wildcard replica/test_*.c netns/test_*.c topo/test_*.c)))
@@ -33,7 +34,7 @@ BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 FUZZERS := decode journal
 PROGRAMS := $(B)/rack $(B)/replica $(B)/client
 
-.PHONY: all run test conformance fuzz-decode shell format clean help deps-build deps-test deps-fuzz programs units
+.PHONY: all run test conformance fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz programs units
 all: deps-build ## build everything into build/ (installs missing packages)
 	$(Q)$(MAKE) programs
 
@@ -47,6 +48,11 @@ test: deps-build deps-test ## every test; JUNIT=file writes JUnit XML, T=express
 conformance: deps-build deps-test ## the packet cases on every executor: a table, promise x executor
 	$(Q)$(MAKE) $(BPF)
 	$(Q)python3 -m pytest -q pytests/conformance/test_conformance.py --conformance $(if $(T),-k '$(T)') $(if $(JUNIT),--junitxml='$(JUNIT)')
+
+fuzz: deps-build ## random packets against the model: TIME=s SEED=n JOBS=n, AT=n for one story
+	$(Q)$(MAKE) $(B)/fuzz
+	$(Q)$(B)/fuzz $(if $(TIME),--time $(TIME)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(JOBS),--jobs $(JOBS)) $(if $(AT),--at $(AT))
 
 fuzz-decode: deps-build deps-fuzz ## libFuzzer on the message decoder and the journal reader for TIME=60 seconds
 	$(Q)$(MAKE) $(if $(Q),-s) $(FUZZERS:%=$(B)/fuzz_%)
@@ -63,7 +69,7 @@ deps-fuzz:
 	$(Q)tools/packages fuzz
 
 programs: $(PROGRAMS) $(BPF) $(B)/py/vr_pb2.py
-units: $(addprefix $(B)/,$(notdir $(UNITS)))
+units: $(addprefix $(B)/,$(notdir $(UNITS))) $(B)/fuzz
 
 $(B)/replica: $(O)/replica/main.o $(REPLICA)
 	$(call say,LINK,$@)
@@ -74,6 +80,9 @@ $(B)/client: $(O)/replica/client.o $(REPLICA)
 $(B)/rack: $(TOPO) $(NETNS)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf
+$(B)/fuzz: $(FUZZ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lbpf -lelf
 $(B)/test_%: $(O)/replica/test_%.o $(REPLICA)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf -lcmocka
@@ -117,7 +126,7 @@ $(B)/py/vr_pb2.py: replica/vr.proto
 	$(Q)protoc --python_out=$(@D) -I replica $<
 
 format: ## clang-format over the C sources
-	$(Q)clang-format -i $(wildcard netns/*.[ch] replica/*.[ch] topo/*.[ch] bpf/*.[ch])
+	$(Q)clang-format -i $(wildcard netns/*.[ch] replica/*.[ch] topo/*.[ch] bpf/*.[ch] pytests/fuzz/*.[ch])
 clean: ## remove build/
 	rm -rf $(B)
 help: ## this list
