@@ -24,17 +24,18 @@ ALL_CFLAGS = $(CFLAGS) -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -I. -I$(B)
 FUZZ_FLAGS = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I. -I/usr/include/$(shell uname -m)-linux-gnu -MMD -MP
 
-REPLICA := $(patsubst %.c,$(O)/%.o,$(filter-out replica/main.c replica/client.c replica/sim.c \
+REPLICA := $(patsubst %.c,$(O)/%.o,$(filter-out replica/main.c replica/client.c \
 	$(wildcard replica/test_*.c replica/fuzz_*.c),$(wildcard replica/*.c))) $(O)/vr.pb.o $(O)/bpf/load.o
+SIM := $(patsubst %.c,$(O)/%.o,$(wildcard sim/*.c))
 FUZZ := $(patsubst %.c,$(O)/%.o,$(wildcard pytests/fuzz/*.c)) $(O)/bpf/load.o
 NETNS := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard netns/test_*.c),$(wildcard netns/*.c)))
 TOPO := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcard topo/*.c))) $(O)/bpf/load.o
 UNITS := $(patsubst %.c,$(B)/%,$(notdir $(wildcard replica/test_*.c netns/test_*.c topo/test_*.c)))
 BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 FUZZERS := decode journal
-PROGRAMS := $(B)/rack $(B)/replica $(B)/client
+PROGRAMS := $(B)/rack $(B)/replica $(B)/client $(B)/sim
 
-.PHONY: all run test conformance fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz programs units
+.PHONY: all run test sim conformance fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz programs units
 all: deps-build ## build everything into build/ (installs missing packages)
 	$(Q)$(MAKE) programs
 
@@ -44,6 +45,13 @@ run: all ## a rack of three replicas: the same load without and with the offload
 test: deps-build deps-test ## every test; JUNIT=file writes JUnit XML, T=expression selects
 	$(Q)$(MAKE) programs units
 	$(Q)python3 -m pytest pytests $(if $(T),-k '$(T)') $(if $(JUNIT),--junitxml='$(JUNIT)')
+
+SEEDS ?= 200
+REPLICAS ?= 3,5
+OFFLOAD ?= all,none
+sim: deps-build ## SEEDS=n SEED=first REPLICAS=3,5 OFFLOAD=all,none: clusters in virtual time, faults of all kinds
+	$(Q)$(MAKE) $(B)/sim
+	$(Q)$(B)/sim --seeds $(SEEDS) $(if $(SEED),--seed $(SEED)) --replicas $(REPLICAS) --offload $(OFFLOAD)
 
 conformance: deps-build deps-test ## the packet cases on every executor: a table, promise x executor
 	$(Q)$(MAKE) $(BPF)
@@ -80,6 +88,10 @@ $(B)/client: $(O)/replica/client.o $(REPLICA)
 $(B)/rack: $(TOPO) $(NETNS)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf
+# What sim/wrap.c defines as __wrap_NAME is called in place of NAME.
+$(B)/sim: $(SIM) $(REPLICA)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $$(nm $(O)/sim/wrap.o | sed -n 's/.* T __wrap_/-Wl,--wrap=/p') -lprotobuf-nanopb -lbpf -lelf
 $(B)/fuzz: $(FUZZ)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lbpf -lelf
