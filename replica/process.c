@@ -136,7 +136,7 @@ static enum vr_result step_once(struct process *p, const struct vr_event *event)
 	struct vr_out out;
 	enum vr_result result = vr_step(p->vr, event, &out);
 
-	if (result == VR_OK) {
+	if (result != VR_FREEZE) {
 		for (uint32_t i = 0; i < out.count; i++)
 			carry_out(p, &out.actions[i]);
 		flush(p); /* the core's buffers are its own again at the next step */

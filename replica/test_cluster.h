@@ -22,6 +22,8 @@
 
 #include "replica/vr.h"
 
+#pragma GCC diagnostic ignored "-Wunused-function" /* each test uses its part */
+
 #define CLIENTS_MAX 16
 #define NODES_MAX (ELEC_REPLICAS_MAX + CLIENTS_MAX) /* clients come after the replicas */
 #define CLIENT(c) (ELEC_REPLICAS_MAX + (c))
@@ -83,8 +85,10 @@ struct cluster {
 	bool cut[NODES_MAX][NODES_MAX];
 	/* drops what it says true to; for scenes */
 	bool (*filter)(struct cluster *c, const struct packet *p, const struct message *m);
-	uint64_t committed_hash[OPS_MAX];
-	bool acknowledged[CLIENTS_MAX][OPS_MAX];
+	/* what was executed first, and what it gave: the model that all is held against */
+	uint64_t committed_hash[OPS_MAX], model_op, model_hash;
+	uint64_t result[CLIENTS_MAX][OPS_MAX]; /* by request; 0: never executed */
+	uint64_t acknowledged[CLIENTS_MAX];    /* last request answered */
 	char *story;
 	size_t story_len, story_room;
 	bool tell;
@@ -181,6 +185,13 @@ static void tell(struct cluster *c, const char *format, ...)
 	va_start(args, format);
 	c->story_len += vsnprintf(c->story + c->story_len, 400, format, args);
 	va_end(args);
+}
+
+static void fail_with_story(struct cluster *c, const char *why)
+{
+	fail_msg("%s\n%s", why,
+		 c->story_len > 60000 ? c->story + c->story_len - 60000
+				     : (c->story ? c->story : "(the story was not told)"));
 }
 
 static uint32_t chance(struct cluster *c, uint32_t below)
@@ -380,6 +391,19 @@ static void carry_out(struct cluster *c, uint32_t i, const struct vr_action *a)
 	}
 }
 
+/* The next op of all: what it must give to whoever asked (a request executes once). */
+static void model_execute(struct cluster *c, const struct entry *e, uint64_t hash)
+{
+	uint32_t client = e->clientid - 1000;
+
+	c->committed_hash[++c->model_op] = hash;
+	if (e->clientid < 1000 || client >= CLIENTS_MAX || e->reqid >= OPS_MAX ||
+	    c->result[client][e->reqid] != 0)
+		return;
+	c->model_hash = hash_bytes(c->model_hash + e->op.len, e->op.data, e->op.len);
+	c->result[client][e->reqid] = c->model_hash;
+}
+
 /* What was executed anywhere is what was executed there first. */
 static void check_committed(struct cluster *c, uint32_t i)
 {
@@ -399,12 +423,12 @@ static void check_committed(struct cluster *c, uint32_t i)
 		if (!e)
 			continue;
 		h = hash_bytes(e->clientid * 31 + e->reqid, e->op.data, e->op.len) | 1;
-		if (c->committed_hash[op] == 0)
-			c->committed_hash[op] = h;
-		if (c->committed_hash[op] != h)
-			fail_msg("op %lu: r%u executed something else\n%s", op, i,
-				 c->story_len > 4000 ? c->story + c->story_len - 4000
-						     : (c->story ? c->story : ""));
+		if (op == c->model_op + 1)
+			model_execute(c, e, h);
+		if (c->committed_hash[op] != h) {
+			tell(c, "r%u, op %lu\n", i, op);
+			fail_with_story(c, "an op was executed that is not the one executed first");
+		}
 	}
 	n->checked = info.executed;
 }
@@ -414,7 +438,7 @@ static enum vr_result step_once(struct cluster *c, uint32_t i, const struct vr_e
 	struct vr_out out;
 	enum vr_result result = vr_step(c->node[i].vr, ev, &out);
 
-	if (result == VR_OK) {
+	if (result != VR_FREEZE) {
 		for (uint32_t a = 0; a < out.count; a++)
 			carry_out(c, i, &out.actions[a]);
 	}
@@ -540,9 +564,10 @@ static void client_receive(struct cluster *c, uint32_t i, const struct packet *p
 	if (message_decode(&m, p->data, p->len, decode_room, MESSAGE_ENTRIES_MAX) != WIRE_OK ||
 	    m.kind != WIRE_REPLY || !cl->busy || m.reqid != cl->reqid)
 		return;
-	/* S3 as a client sees it: what was answered was committed at that op, and stays so. */
-	assert_true(c->committed_hash[m.opnum] != 0);
-	c->acknowledged[i][cl->reqid] = true;
+	/* The answer is that of the one execution, in its place among all. */
+	assert_int_equal(m.reply.len, 8);
+	assert_memory_equal(m.reply.data, &c->result[i][cl->reqid], 8);
+	c->acknowledged[i] = cl->reqid;
 	cl->replied++;
 	client_next(c, i);
 }
@@ -552,8 +577,8 @@ static void client_receive(struct cluster *c, uint32_t i, const struct packet *p
 static void node_open(struct cluster *c, uint32_t i)
 {
 	struct vr_config config = c->config;
-	struct node *n = &c->node[i];
 	char error[200];
+	struct node *n = &c->node[i];
 
 	config.self = i;
 	config.seed = 77 + i + 1000 * ++n->starts;
@@ -573,7 +598,7 @@ static void node_start(struct cluster *c, uint32_t i)
 	c->node[i].tick = true;
 }
 
-static struct cluster *cluster_new(uint32_t n, uint32_t clients, bool offload)
+static struct cluster *cluster_plan(uint32_t n, uint32_t clients, bool offload)
 {
 	struct cluster *c = calloc(1, sizeof(*c));
 
@@ -587,22 +612,99 @@ static struct cluster *cluster_new(uint32_t n, uint32_t clients, bool offload)
 	c->random = 1;
 	c->now = 1000;
 	c->offload = offload;
-	for (uint32_t i = 0; i < n; i++) {
+	return c;
+}
+
+static void cluster_open(struct cluster *c)
+{
+	for (uint32_t i = 0; i < c->config.n; i++) {
 		node_open(c, i);
 		node_start(c, i);
 	}
+}
+
+static struct cluster *cluster_new(uint32_t n, uint32_t clients, bool offload)
+{
+	struct cluster *c = cluster_plan(n, clients, offload);
+
+	cluster_open(c);
 	return c;
+}
+
+/* --- crashes -------------------------------------------------------------------------------------- */
+
+static void forget_gate(struct gate *g)
+{
+	for (uint32_t k = 0; k < g->log_count; k++)
+		free(g->log[k].data);
+	free(g->log);
+	*g = (struct gate){.frozen = true};
+}
+
+/* The process dies; its program is detached with it. */
+static void node_crash(struct cluster *c, uint32_t i)
+{
+	struct node *n = &c->node[i];
+
+	vr_close(n->vr);
+	n->vr = NULL;
+	n->gate.frozen = true;
+	if (c->tell)
+		tell(c, "r%u crashes\n", i);
+}
+
+static void replay(struct node *n)
+{
+	bool fits = true;
+
+	for (uint32_t k = 0; k < n->record_count; k++) {
+		const struct record *r = &n->records[k];
+		struct vr_info info;
+
+		vr_info(n->vr, &info);
+		if (r->kind == VR_RECORD_ENTRIES)
+			fits = vr_restore_entry(n->vr, &r->entry);
+		else if (r->kind == VR_RECORD_TRUNCATE)
+			fits = vr_restore_truncate(n->vr, r->op);
+		else if (r->kind == VR_RECORD_VIEW)
+			fits = vr_restore_view(n->vr, &r->view);
+		else
+			fits = vr_restore_snapshot(n->vr, r->snapshot, r->len);
+		if (!fits)
+			fail_msg("record %u (kind %d, op %lu) does not fit: log %lu..%lu, view %lu",
+				 k, r->kind, r->entry.opnum + r->op, info.base, info.op, info.view);
+	}
+}
+
+/* Comes back with its journal and kernel log, or with neither. */
+static void node_restart(struct cluster *c, uint32_t i, bool files)
+{
+	struct node *n = &c->node[i];
+
+	if (!files) {
+		forget_gate(&n->gate);
+		free_records(n);
+	}
+	node_open(c, i);
+	if (c->tell)
+		tell(c, "r%u restarts%s\n", i, files ? "" : " without memory");
+	if (files) {
+		replay(n);
+	} else {
+		vr_restore_nothing(n->vr);
+		/* The first record of the new journal: a crash on the way must not look new. */
+		write_record(n, &(struct vr_action){.kind = VR_RECORD_VIEW});
+	}
+	n->paused = false;
+	drain(c, i);
+	node_start(c, i);
 }
 
 static void cluster_free(struct cluster *c)
 {
 	for (uint32_t i = 0; i < c->config.n; i++) {
-		struct gate *g = &c->node[i].gate;
-
 		vr_close(c->node[i].vr);
-		for (uint32_t k = 0; k < g->log_count; k++)
-			free(g->log[k].data);
-		free(g->log);
+		forget_gate(&c->node[i].gate);
 		free_records(&c->node[i]);
 		free(c->node[i].records);
 	}
@@ -689,7 +791,7 @@ static void run_for(struct cluster *c, uint64_t us)
 
 static void start_clients(struct cluster *c, uint64_t requests)
 {
-	c->requests += requests;
+	c->requests = requests ? c->requests + requests : 0;
 	for (uint32_t i = 0; i < c->clients; i++) {
 		if (!c->client[i].busy)
 			client_next(c, i);
@@ -712,9 +814,7 @@ static void run_clients(struct cluster *c, uint64_t limit_us)
 
 	while (!clients_done(c)) {
 		if (!cluster_step(c, until) || c->now >= until)
-			fail_msg("clients still wait after %lu us\n%s", limit_us,
-				 c->story_len > 4000 ? c->story + c->story_len - 4000
-						     : (c->story ? c->story : ""));
+			fail_with_story(c, "clients still wait");
 	}
 }
 

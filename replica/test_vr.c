@@ -372,11 +372,13 @@ static void test_loss_duplication_reordering(void **state)
 
 static void test_dead_peer_is_probed_and_comes_back(void **state)
 {
-	struct cluster *c = cluster_new(3, 1, false);
+	struct cluster *c = cluster_plan(3, 1, false);
 	struct vr_peer_info peer;
 	uint64_t resends;
 
 	(void)state;
+	c->config.view_change_us = 1000000000;
+	cluster_open(c);
 	c->cut[0][2] = true;
 	start_clients(c, 100);
 	run_clients(c, 1000000);

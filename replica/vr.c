@@ -68,7 +68,8 @@ static bool allocate(struct vr *vr)
 	vr->query_result = malloc(vr->c.op_max);
 	vr->app = vr->c.app->open();
 	return vr->log.ring && vr->log.bytes && vr->room && vr->query_result && vr->app &&
-	       vr_out_open(vr) &&
+	       vr_out_open(vr) && vr_pieces_open(vr) && vr_staged_open(vr) &&
+	       vr_transfer_open(vr) &&
 	       vr_clients_open(&vr->clients, vr->c.clients, vr->window + 1, vr->c.op_max);
 }
 
@@ -85,10 +86,12 @@ struct vr *vr_open(const struct vr_config *config, char *error, size_t error_siz
 	if (why)
 		goto fail;
 	vr->quorum = vr->c.n / 2;
+	vr->random = vr->c.seed;
 	vr->frozen = true;
 	vr->window = vr->c.log_ops / 4 < WINDOW_MAX ? vr->c.log_ops / 4 : WINDOW_MAX;
 	vr->log.mask = vr->c.log_ops - 1;
 	vr->log.bytes_size = vr->c.log_bytes;
+	vr->log.used_max = vr->c.log_bytes - 2 * vr->c.op_max;
 	why = "out of memory";
 	if (allocate(vr))
 		return vr;
@@ -106,6 +109,9 @@ void vr_close(struct vr *vr)
 		vr->c.app->close(vr->app);
 	vr_clients_close(&vr->clients);
 	vr_out_close(vr);
+	vr_pieces_close(vr);
+	vr_staged_close(vr);
+	vr_transfer_close(vr);
 	free(vr->log.ring);
 	free(vr->log.bytes);
 	free(vr->room);
@@ -115,24 +121,10 @@ void vr_close(struct vr *vr)
 
 /* --- the step -------------------------------------------------------------------------- */
 
-static void on_message(struct vr *vr, const struct vr_event *ev)
+static void on_replica_message(struct vr *vr, const struct vr_event *ev, uint32_t from)
 {
-	struct message *m = &vr->m;
-	uint32_t from = ev->kernel ? vr->view % vr->c.n : ev->from;
-	enum wire_error error;
+	const struct message *m = &vr->m;
 
-	error = message_decode(m, ev->data, ev->len, vr->room, MESSAGE_ENTRIES_MAX);
-	if (error) {
-		vr_count(vr, VR_C_BAD + error);
-		vr->resync |= ev->kernel;
-		return;
-	}
-	if (m->kind == WIRE_REQUEST)
-		return vr_on_request(vr, m, ev->address);
-	if (m->kind == WIRE_UNLOGGED_REQUEST)
-		return vr_on_unlogged_request(vr, m, ev->address);
-	if (from >= vr->c.n)
-		return vr_count(vr, VR_C_IGNORED_SENDER);
 	vr_heard_from(vr, from);
 	switch (m->kind) {
 	case WIRE_PREPARE:
@@ -142,17 +134,67 @@ static void on_message(struct vr *vr, const struct vr_event *ev)
 		return vr_on_prepare_ok(vr, m, from);
 	case WIRE_COMMIT:
 		return vr_on_commit(vr, m, from);
+	case WIRE_REQUEST_STATE_TRANSFER:
+		return vr_on_request_state_transfer(vr, m, from);
+	case WIRE_STATE_TRANSFER:
+		return vr_on_state_transfer(vr, m, from);
+	case WIRE_START_VIEW_CHANGE:
+		return vr_on_start_view_change(vr, m, from);
+	case WIRE_DO_VIEW_CHANGE:
+		return vr_on_do_view_change(vr, m, from);
+	case WIRE_START_VIEW:
+		return vr_on_start_view(vr, m, from);
+	case WIRE_RECOVERY:
+		return vr_on_recovery(vr, m, from);
+	case WIRE_RECOVERY_RESPONSE:
+		return vr_on_recovery_response(vr, m, from);
 	default:
 		return vr_count(vr, VR_C_IGNORED_OTHER);
 	}
 }
 
+static void on_message(struct vr *vr, const struct vr_event *ev)
+{
+	uint32_t from = ev->kernel ? vr_leader_of(vr, vr->view) : ev->from;
+	const uint8_t *data = ev->data;
+	struct wire_head head;
+	size_t len = ev->len;
+	enum wire_error error;
+
+	error = wire_decode_head(&head, data, len);
+	if (!error && head.kind == WIRE_FRAGMENT && !vr_pieces_add(vr, ev, &data, &len))
+		return;
+	if (!error)
+		error = message_decode(&vr->m, data, len, vr->room, MESSAGE_ENTRIES_MAX);
+	if (error) {
+		vr_count(vr, VR_C_BAD + error);
+		vr->resync |= ev->kernel;
+		return;
+	}
+	if (vr->m.kind == WIRE_REQUEST)
+		vr_on_request(vr, &vr->m, ev->address);
+	else if (vr->m.kind == WIRE_UNLOGGED_REQUEST)
+		vr_on_unlogged_request(vr, &vr->m, ev->address);
+	else if (from >= vr->c.n)
+		vr_count(vr, VR_C_IGNORED_SENDER);
+	else
+		on_replica_message(vr, ev, from);
+}
+
 static void on_tick(struct vr *vr)
 {
-	vr->more = false;
 	if (vr->resync && vr_must_freeze(vr))
 		return;
 	vr->resync = false;
+	vr->more = false;
+	if (vr->status == VR_RECOVERING)
+		vr_recovery_tick(vr);
+	else
+		vr_view_change_tick(vr);
+	if (vr->result == VR_FREEZE)
+		return;
+	vr_transfer_tick(vr);
+	vr_execute(vr);
 	if (vr->status == VR_NORMAL)
 		vr_normal_tick(vr);
 }
@@ -161,7 +203,24 @@ static void on_start(struct vr *vr)
 {
 	assert(!vr->started);
 	vr->started = true;
-	vr_normal_enter(vr);
+	if (vr->status == VR_NORMAL)
+		vr_normal_enter(vr);
+	else if (vr->status == VR_VIEW_CHANGE)
+		vr_view_change_resume(vr);
+	else
+		vr_recovery_begin(vr);
+}
+
+/* Who did not run for a while cannot blame the leader for silence. */
+static void set_clock(struct vr *vr, uint64_t now)
+{
+	uint64_t before = vr->now, half = vr->c.view_change_us / 2;
+
+	if (now <= before)
+		return;
+	vr->now = now;
+	if (vr->started && now - before > half && vr->suspect_at < now + half)
+		vr->suspect_at = now + half;
 }
 
 /* Normal status behind a closed gate: open it at the end of the own log. */
@@ -175,17 +234,17 @@ static void thaw(struct vr *vr)
 		return;
 	a = vr_act(vr, VR_THAW);
 	a->view = vr->view;
-	a->leader = vr->view % vr->c.n;
+	a->leader = vr_leader_of(vr, vr->view);
 	a->op = vr->log.last;
 	vr->frozen = false;
 }
 
 enum vr_result vr_step(struct vr *vr, const struct vr_event *event, struct vr_out *out)
 {
-	if (event->now_us > vr->now)
-		vr->now = event->now_us;
+	set_clock(vr, event->now_us);
 	vr->action_count = 0;
 	vr->arena_used = 0;
+	vr->hold = false;
 	vr->result = VR_OK;
 	switch (event->kind) {
 	case VR_EVENT_START:
@@ -205,18 +264,32 @@ enum vr_result vr_step(struct vr *vr, const struct vr_event *event, struct vr_ou
 		vr->frozen = true;
 		break;
 	}
-	if (vr->result == VR_OK && event->kind != VR_EVENT_FROZEN)
+	if (vr->result == VR_OK && event->kind != VR_EVENT_FROZEN) {
 		thaw(vr);
-	assert(vr->result == VR_OK || vr->action_count == 0);
+		vr_snapshot_tick(vr);
+	}
+	assert(vr->result != VR_FREEZE || vr->action_count == 0);
 	*out = (struct vr_out){vr->actions, vr->action_count};
 	return vr->result;
 }
 
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 uint64_t vr_deadline(const struct vr *vr)
 {
+	/* Never long without a step: see set_clock(). */
+	uint64_t at = vr->now + vr->c.view_change_us / 4;
+
 	if (vr->more || vr->resync)
 		return vr->now;
-	return vr->status == VR_NORMAL ? vr_normal_deadline(vr) : VR_NEVER;
+	at = sooner(at, vr_transfer_deadline(vr));
+	if (vr->status == VR_RECOVERING)
+		return sooner(at, vr_recovery_deadline(vr));
+	at = sooner(at, vr_view_change_deadline(vr));
+	return vr->status == VR_NORMAL ? sooner(at, vr_normal_deadline(vr)) : at;
 }
 
 /* --- looking in ------------------------------------------------------------------------ */
@@ -227,7 +300,7 @@ void vr_info(const struct vr *vr, struct vr_info *info)
 		.status = vr->status,
 		.view = vr->view,
 		.last_normal = vr->last_normal,
-		.leader = vr->view % vr->c.n,
+		.leader = vr_leader_of(vr, vr->view),
 		.base = vr->log.base,
 		.op = vr->log.last,
 		.committed = vr->committed,

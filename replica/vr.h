@@ -95,7 +95,8 @@ struct vr_event {
 enum vr_result {
 	VR_OK,
 	VR_FREEZE, /* nothing done: freeze, drain, FROZEN, then this event again */
-	VR_FULL,   /* kernel message not taken, the log is full: leave it there, try again later */
+	VR_FULL,   /* kernel message not taken, the log is full: carry out the actions, leave the
+		      message where it is, and try again after other events */
 };
 
 enum vr_action_kind {

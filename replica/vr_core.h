@@ -2,13 +2,17 @@
 /*
  * The inside of the core, for vr*.c only.
  *
- *   vr.c         open, the step, what can be seen from outside
- *   vr_log.c     the log in memory: a ring of entries, a ring of their bytes
- *   vr_client.c  the client table: at most once, last reply
- *   vr_out.c     actions, encoded messages
- *   vr_snapshot.c  the executed prefix as bytes
- *   vr_restore.c   from the journal
- *   vr_normal.c  Request, Prepare, PrepareOK, Commit, Reply; resends (section 4.1)
+ *   vr.c              open, the step, what can be seen from outside
+ *   vr_log.c          the log in memory: a ring of entries, a ring of their bytes
+ *   vr_client.c       the client table: at most once, last reply
+ *   vr_out.c          actions, encoded messages
+ *   vr_pieces.c       messages put together from fragments
+ *   vr_snapshot.c     the executed prefix as bytes
+ *   vr_restore.c      from the journal
+ *   vr_normal.c       Request, Prepare, PrepareOK, Commit, Reply; resends (section 4.1)
+ *   vr_view_change.c  StartViewChange, DoViewChange, StartView (section 4.2)
+ *   vr_recovery.c     Recovery, RecoveryResponse (section 4.3), crash vectors (DISC 2017)
+ *   vr_transfer.c     another replica's log or snapshot becomes one's own (section 5.2)
  */
 #ifndef PAXRACK_VR_CORE_H
 #define PAXRACK_VR_CORE_H
@@ -25,6 +29,7 @@ struct vr_log {
 	struct entry *ring; /* op n at n & mask */
 	uint8_t *bytes;
 	uint32_t mask, bytes_size;
+	uint32_t used, used_max; /* bytes of operations */
 	uint32_t head;	     /* where the next operation's bytes begin */
 	uint64_t base, last; /* ops base + 1 .. last are here */
 };
@@ -89,19 +94,79 @@ struct vr_peer {
 	uint64_t resend_at; /* VR_NEVER: nothing outstanding */
 	uint64_t sample_op; /* round trip being measured: op, when sent; 0: none */
 	uint64_t sample_at;
-	uint32_t unanswered; /* resends since the last sign of life */
+	uint64_t told_view_at; /* when it was last told that its view is old */
+	uint32_t unanswered;   /* resends since the last sign of life */
 	uint32_t rtt_us, rtt_dev_us;
+	bool joined; /* leader: it has shown that it is in this view */
 	bool dead;
+};
+
+/* What another replica said in the view change that goes on. */
+struct vr_vote {
+	bool started;	    /* StartViewChange */
+	bool voted;	    /* DoViewChange; the fields below are its */
+	uint64_t committed; /* as in either */
+	uint64_t last_normal, op;
+	uint64_t life; /* of the sender: its own element of its crash vector */
+};
+
+/* The log of the best DoViewChange so far, as far as it came along. */
+struct vr_staged {
+	uint32_t from; /* VR_TO_ALL: none */
+	uint32_t count;
+	struct entry *entries; /* MESSAGE_ENTRIES_MAX */
+	uint8_t *bytes;	       /* MESSAGE_LEN_MAX */
+};
+
+/* One replica's log up to `target` becomes ours. */
+struct vr_transfer {
+	bool active;
+	uint32_t source, tries;
+	uint64_t matched;   /* our log is the source's, up to this op */
+	uint64_t target;    /* op; 0: what the source's first answer says */
+	uint64_t committed; /* ops that the source's log has committed, at least */
+	uint64_t retry_at;
+	uint64_t snapshot_op; /* a snapshot that comes in pieces; 0: none */
+	uint64_t snapshot_total, snapshot_have;
+	uint8_t *snapshot; /* snapshot_max bytes */
+};
+
+struct vr_answer {
+	bool given, leads;
+	uint64_t view, op, committed;
+	uint64_t life;
+};
+
+struct vr_recovery {
+	uint64_t nonce;
+	bool second; /* the crash vector is known, and one's own new life is in it */
+	uint64_t retry_at, give_up_at;
+	struct vr_answer answer[ELEC_REPLICAS_MAX];
+};
+
+struct vr_piece_slot {
+	uint64_t id, used; /* used: number of the piece that came last */
+	uint32_t total;	   /* 0: empty */
+	uint32_t have;	   /* bit per piece */
+	struct vr_address address;
+	uint8_t *bytes; /* MESSAGE_LEN_MAX */
+};
+
+struct vr_pieces {
+	struct vr_piece_slot *slots; /* a few for each replica, and a few for all clients */
+	uint8_t *bytes;
+	uint64_t count;
 };
 
 struct vr {
 	struct vr_config c;
 	uint32_t quorum; /* replicas beside oneself that make a majority */
 	void *app;
-	uint64_t now;
+	uint64_t now, random;
 	bool started, frozen;
 	bool resync; /* the kernel acked what the log could not take: freeze and thaw at the log's end */
 	bool more;   /* work is left for the next tick */
+	bool hold;   /* execute nothing more in this step: a snapshot is to be recorded */
 	enum vr_result result;
 
 	enum vr_status status;
@@ -110,6 +175,7 @@ struct vr {
 	uint64_t committed, executed;
 	struct vr_log log;
 	struct vr_clients clients;
+	uint64_t recorded_op, recorded_bytes; /* last snapshot recorded; bytes executed since */
 
 	/* leader */
 	uint32_t window;      /* ops that may be in the log and not executed */
@@ -119,6 +185,20 @@ struct vr {
 	uint64_t told_at, commit_at;
 	struct vr_peer peer[ELEC_REPLICAS_MAX];
 
+	/* change of view */
+	uint64_t suspect_at; /* follower: the leader is silent for too long */
+	uint64_t change_at, vote_at; /* when to give the change up; to send votes again */
+	uint32_t changes;	     /* begun since the last normal status */
+	struct vr_vote vote[ELEC_REPLICAS_MAX];
+	struct vr_staged staged;
+	struct vr_transfer transfer;
+	struct vr_recovery recovery;
+
+	/* the snapshot that is being given away */
+	uint64_t given_op;
+	size_t given_len;
+	uint8_t *given; /* snapshot_max bytes */
+
 	/* out */
 	struct vr_action *actions;
 	uint32_t action_count;
@@ -126,10 +206,11 @@ struct vr {
 	uint32_t arena_used;
 	uint32_t fragment_count;
 
+	struct vr_pieces pieces;
 	struct message m; /* being decoded */
 	struct entry *room;
-	uint8_t *scratch;	/* MESSAGE_LEN_MAX bytes */
-	uint8_t *query_result;	/* op_max bytes */
+	uint8_t *scratch;      /* MESSAGE_LEN_MAX bytes */
+	uint8_t *query_result; /* op_max bytes */
 	uint64_t counts[VR_COUNT_COUNT];
 };
 
@@ -138,15 +219,29 @@ static inline void vr_count(struct vr *vr, enum vr_count c)
 	vr->counts[c]++;
 }
 
+static inline uint32_t vr_leader_of(const struct vr *vr, uint64_t view)
+{
+	return view % vr->c.n;
+}
+
 static inline bool vr_leads(const struct vr *vr)
 {
-	return vr->view % vr->c.n == vr->c.self;
+	return vr_leader_of(vr, vr->view) == vr->c.self;
 }
 
 /* Numbers that the kernel can work with. */
 static inline bool vr_fits_kernel(uint64_t view, uint64_t op)
 {
 	return view <= WIRE_VIEW_MAX && op <= UINT32_MAX;
+}
+
+static inline uint64_t vr_random(struct vr *vr)
+{
+	uint64_t z = vr->random += 0x9e3779b97f4a7c15;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return z ^ z >> 31;
 }
 
 /* True: this step may go no further, the gate must be frozen first. */
@@ -175,20 +270,91 @@ void vr_reply(struct vr *vr, struct vr_address address, const struct message *m)
 /* The whole state becomes this snapshot's; false, and nothing changed: it is none. */
 bool vr_snapshot_install(struct vr *vr, const uint8_t *data, size_t len);
 
+/* Asks for one to be recorded when much was executed since the last. */
+void vr_snapshot_tick(struct vr *vr);
+/* To the log's end. What no recorded snapshot stands for stays; false: no room. */
+bool vr_append(struct vr *vr, const struct entry *e);
+
+/* --- vr_pieces.c --- */
+
+bool vr_pieces_open(struct vr *vr);
+void vr_pieces_close(struct vr *vr);
+/* One piece; when it was the last that lacked: the whole message, valid until the next piece. */
+bool vr_pieces_add(struct vr *vr, const struct vr_event *ev, const uint8_t **data, size_t *len);
+
 /* --- vr_normal.c --- */
 
+struct message vr_message(const struct vr *vr, enum wire_kind kind, uint64_t opnum);
 void vr_on_request(struct vr *vr, const struct message *m, struct vr_address address);
 void vr_on_unlogged_request(struct vr *vr, const struct message *m, struct vr_address address);
 void vr_on_prepare(struct vr *vr, const struct message *m, uint32_t from, bool kernel);
 void vr_on_prepare_ok(struct vr *vr, const struct message *m, uint32_t from);
 void vr_on_commit(struct vr *vr, const struct message *m, uint32_t from);
 void vr_on_acks(struct vr *vr, const uint64_t *acked);
+/* Normal status in vr->view begins, with the log as it is. */
 void vr_normal_enter(struct vr *vr);
 void vr_normal_tick(struct vr *vr);
 uint64_t vr_normal_deadline(const struct vr *vr);
-/* Ops up to `op` are committed: execute. */
+/* Ops up to `op` are committed: execute. The log up to there is known to be the right one. */
 void vr_commit(struct vr *vr, uint64_t op);
 void vr_execute(struct vr *vr);
 void vr_heard_from(struct vr *vr, uint32_t from);
+void vr_send_prepare_ok(struct vr *vr);
+/* Own log, as the follower of this view, has got longer otherwise than by the kernel. */
+void vr_advanced(struct vr *vr);
+
+/* --- vr_view_change.c --- */
+
+bool vr_staged_open(struct vr *vr);
+void vr_staged_close(struct vr *vr);
+/* The leader gave a sign of life. */
+void vr_trust_leader(struct vr *vr);
+void vr_on_start_view_change(struct vr *vr, const struct message *m, uint32_t from);
+void vr_on_do_view_change(struct vr *vr, const struct message *m, uint32_t from);
+void vr_on_start_view(struct vr *vr, const struct message *m, uint32_t from);
+/* A message of an older view came: its sender should know better. */
+void vr_tell_view(struct vr *vr, uint32_t to);
+/* Leader: all that a replica needs to enter this view. */
+void vr_send_start_view(struct vr *vr, uint32_t to);
+/* A newer view is under way under this leader: get its log. The gate is frozen. */
+void vr_follow_newer(struct vr *vr, uint64_t view);
+/* The log has become the one that this view begins with. */
+void vr_enter_view(struct vr *vr);
+/* Status view change, restored from the journal. */
+void vr_view_change_resume(struct vr *vr);
+void vr_view_change_tick(struct vr *vr);
+uint64_t vr_view_change_deadline(const struct vr *vr);
+/* A transfer in the change of view got on. */
+void vr_change_progress(struct vr *vr);
+
+/* --- vr_recovery.c --- */
+
+/* The message is from a life of its sender that ended in a crash. */
+bool vr_ignore_crashed(struct vr *vr, const struct message *m, uint32_t from);
+/* Take over what it knows of crashes; recorded when new. */
+void vr_merge_crash(struct vr *vr, const struct message *m);
+void vr_put_crash(const struct vr *vr, struct message *m);
+void vr_recovery_begin(struct vr *vr);
+void vr_on_recovery(struct vr *vr, const struct message *m, uint32_t from);
+void vr_on_recovery_response(struct vr *vr, const struct message *m, uint32_t from);
+void vr_recovery_tick(struct vr *vr);
+uint64_t vr_recovery_deadline(const struct vr *vr);
+
+/* --- vr_transfer.c --- */
+
+bool vr_transfer_open(struct vr *vr);
+void vr_transfer_close(struct vr *vr);
+/* Entries of the own log from `first` on, as many as a message may carry. */
+struct entries vr_entries_from(const struct vr *vr, uint64_t first, uint64_t last);
+/* Begin; nothing is asked for before the next tick. */
+void vr_transfer_begin(struct vr *vr, uint32_t source, uint64_t target, uint64_t committed);
+/* Take what fits; true: the log is now the source's, up to the target. */
+bool vr_transfer_take(struct vr *vr, const struct entries *e);
+/* Normal follower: the leader has ops up to `op` that are not here. */
+void vr_behind(struct vr *vr, uint64_t op);
+void vr_on_request_state_transfer(struct vr *vr, const struct message *m, uint32_t from);
+void vr_on_state_transfer(struct vr *vr, const struct message *m, uint32_t from);
+void vr_transfer_tick(struct vr *vr);
+uint64_t vr_transfer_deadline(const struct vr *vr);
 
 #endif

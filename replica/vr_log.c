@@ -6,7 +6,9 @@
  *   bytes   ...|free|op base+1|op base+2| ... |op last|free...
  *                   tail                              head
  *
- * One operation never wraps. Head never reaches the tail of a log that is not empty.
+ * One operation never wraps. Two of the largest operations' bytes stay free, so that a
+ * place is always found: what the log can hold depends on what is in it, not on how it
+ * came there, and a log that is read back from the journal fits again.
  */
 #include <string.h>
 
@@ -24,26 +26,27 @@ static uint32_t offset_of(const struct vr_log *log, uint64_t op)
 	return vr_log_at(log, op)->op.data - log->bytes;
 }
 
-/* Where `len` bytes find room; false: nowhere. */
-static bool place(struct vr_log *log, uint32_t len, uint32_t *at)
+static uint32_t place(const struct vr_log *log, uint32_t len)
 {
 	uint32_t tail;
 
-	if (log->last == log->base) {
-		*at = 0;
-		return len <= log->bytes_size;
-	}
+	if (log->last == log->base)
+		return 0;
 	tail = offset_of(log, log->base + 1);
-	if (log->head < tail) {
-		*at = log->head;
-		return len < tail - log->head;
+	if (log->head >= tail && len <= log->bytes_size - log->head)
+		return log->head;
+	if (log->head >= tail) {
+		assert(len < tail);
+		return 0;
 	}
-	if (len <= log->bytes_size - log->head) {
-		*at = log->head;
-		return true;
-	}
-	*at = 0;
-	return len < tail;
+	assert(len < tail - log->head);
+	return log->head;
+}
+
+static void drop_oldest(struct vr_log *log)
+{
+	log->used -= vr_log_at(log, log->base + 1)->op.len;
+	log->base++;
 }
 
 bool vr_log_append(struct vr_log *log, const struct entry *e, uint64_t droppable)
@@ -52,17 +55,19 @@ bool vr_log_append(struct vr_log *log, const struct entry *e, uint64_t droppable
 	uint32_t at;
 
 	assert(e->opnum == log->last + 1);
-	while (log->last - log->base > log->mask || !place(log, e->op.len, &at)) {
+	while (log->last - log->base > log->mask || log->used + e->op.len > log->used_max) {
 		if (log->base >= droppable || log->base == log->last)
 			return false;
-		log->base++;
+		drop_oldest(log);
 	}
+	at = place(log, e->op.len);
 	to = &log->ring[e->opnum & log->mask];
 	*to = *e;
 	to->op.data = log->bytes + at;
 	if (e->op.len > 0)
 		memcpy(log->bytes + at, e->op.data, e->op.len);
 	log->head = at + e->op.len;
+	log->used += e->op.len;
 	log->last++;
 	return true;
 }
@@ -73,15 +78,14 @@ void vr_log_truncate(struct vr_log *log, uint64_t last)
 	if (last >= log->last)
 		return;
 	log->head = offset_of(log, last + 1);
-	log->last = last;
+	for (; log->last > last; log->last--)
+		log->used -= vr_log_at(log, log->last)->op.len;
 }
 
 void vr_log_skip(struct vr_log *log, uint64_t op)
 {
-	if (op > log->base)
-		log->base = op;
-	if (log->last < log->base) {
-		log->last = log->base;
-		log->head = 0;
-	}
+	while (log->base < op && log->base < log->last)
+		drop_oldest(log);
+	if (log->base < op)
+		log->base = log->last = op;
 }

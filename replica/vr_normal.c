@@ -17,9 +17,7 @@
 
 #define BURST 64 /* Prepares in a burst of resends */
 
-static const struct entries no_entries;
-
-static struct message new_message(const struct vr *vr, enum wire_kind kind, uint64_t opnum)
+struct message vr_message(const struct vr *vr, enum wire_kind kind, uint64_t opnum)
 {
 	struct message m;
 
@@ -28,7 +26,6 @@ static struct message new_message(const struct vr *vr, enum wire_kind kind, uint
 	m.view = vr->view;
 	m.opnum = opnum;
 	m.index = vr->c.self;
-	m.entries = no_entries;
 	return m;
 }
 
@@ -36,7 +33,7 @@ static struct message new_message(const struct vr *vr, enum wire_kind kind, uint
 
 static void send_reply(struct vr *vr, const struct vr_client *c)
 {
-	struct message m = new_message(vr, WIRE_REPLY, c->op);
+	struct message m = vr_message(vr, WIRE_REPLY, c->op);
 
 	m.reqid = c->reqid;
 	m.reply = (struct bytes){c->reply, c->reply_len};
@@ -44,11 +41,13 @@ static void send_reply(struct vr *vr, const struct vr_client *c)
 	vr_count(vr, VR_C_REPLIES);
 }
 
-static void execute_one(struct vr *vr, const struct entry *e)
+static void execute_one(struct vr *vr, struct entry *e)
 {
 	struct vr_client *c = vr_client_get(&vr->clients, e->clientid);
 
 	assert(c);
+	e->state = 0;
+	vr->recorded_bytes += e->op.len;
 	/* A request may stand twice in the log: its first place counts. */
 	if (c->op != 0 && e->reqid <= c->reqid)
 		return;
@@ -62,7 +61,9 @@ static void execute_one(struct vr *vr, const struct entry *e)
 
 void vr_execute(struct vr *vr)
 {
-	while (vr->executed < vr->committed && vr_out_room(vr)) {
+	if (vr->hold)
+		vr->more = true;
+	while (vr->executed < vr->committed && !vr->hold && vr_out_room(vr)) {
 		execute_one(vr, vr_log_at(&vr->log, vr->executed + 1));
 		vr->executed++;
 	}
@@ -93,7 +94,7 @@ static uint64_t pause_of(const struct vr *vr, const struct vr_peer *p)
 
 static struct message prepare_of(const struct vr *vr, uint64_t first, uint64_t last)
 {
-	struct message m = new_message(vr, WIRE_PREPARE, last);
+	struct message m = vr_message(vr, WIRE_PREPARE, last);
 
 	m.batchstart = first;
 	m.has_committed = true;
@@ -166,6 +167,7 @@ static bool window_full(const struct vr *vr, uint32_t len)
 
 	if (log->last - vr->executed >= vr->window)
 		return true;
+	/* From the first byte that is not executed to the head, around the ring. */
 	if (log->last > vr->executed)
 		used = log->head + log->bytes_size -
 		       (vr_log_at(log, vr->executed + 1)->op.data - log->bytes);
@@ -206,7 +208,7 @@ void vr_on_request(struct vr *vr, const struct message *m, struct vr_address add
 	e.view = vr->view;
 	e.opnum = vr->log.last + 1;
 	e.state = 1;
-	if (!c || !vr_log_append(&vr->log, &e, vr->executed))
+	if (!c || !vr_append(vr, &e))
 		return vr_count(vr, VR_C_IGNORED_REQUEST_FULL);
 	c->address = address;
 	c->has_address = true;
@@ -219,7 +221,7 @@ void vr_on_request(struct vr *vr, const struct message *m, struct vr_address add
 void vr_on_unlogged_request(struct vr *vr, const struct message *m, struct vr_address address)
 {
 	const struct entry *e = entries_at(&m->entries, 0);
-	struct message reply = new_message(vr, WIRE_UNLOGGED_REPLY, 0);
+	struct message reply = vr_message(vr, WIRE_UNLOGGED_REPLY, 0);
 
 	if (vr->status != VR_NORMAL)
 		return vr_count(vr, VR_C_IGNORED_STATUS);
@@ -301,6 +303,17 @@ static void ack_by(struct vr *vr, uint32_t i, uint64_t op)
 		p->resent_to = 0;
 }
 
+/* The first ack in this view: from here on it is served with Prepares. */
+static void joined(struct vr *vr, uint32_t i)
+{
+	struct vr_peer *p = &vr->peer[i];
+
+	if (p->joined)
+		return;
+	p->joined = true;
+	p->resend_at = p->acked < vr->sent ? vr->now + pause_of(vr, p) : VR_NEVER;
+}
+
 void vr_on_acks(struct vr *vr, const uint64_t *acked)
 {
 	if (vr->status != VR_NORMAL || !vr_leads(vr))
@@ -310,8 +323,10 @@ void vr_on_acks(struct vr *vr, const uint64_t *acked)
 			continue;
 		if (acked[i] > vr->sent)
 			vr_count(vr, VR_C_IGNORED_UNSENT);
-		else
+		else {
+			joined(vr, i);
 			ack_by(vr, i, acked[i]);
+		}
 	}
 	advance_commit(vr);
 }
@@ -322,16 +337,20 @@ void vr_on_prepare_ok(struct vr *vr, const struct message *m, uint32_t from)
 
 	if (m->index != from || from == vr->c.self)
 		return vr_count(vr, VR_C_IGNORED_SENDER);
+	if (m->view > vr->view)
+		return vr_count(vr, VR_C_IGNORED_VIEW_NEWER);
+	if (m->view < vr->view) {
+		vr_count(vr, VR_C_IGNORED_VIEW);
+		return vr_tell_view(vr, from);
+	}
 	if (vr->status != VR_NORMAL)
 		return vr_count(vr, VR_C_IGNORED_STATUS);
-	if (m->view != vr->view)
-		return vr_count(vr, m->view < vr->view ? VR_C_IGNORED_VIEW
-						       : VR_C_IGNORED_VIEW_NEWER);
 	if (!vr_leads(vr))
 		return vr_count(vr, VR_C_IGNORED_OTHER);
 	if (m->opnum > vr->sent)
 		return vr_count(vr, VR_C_IGNORED_UNSENT);
 	vr_count(vr, VR_C_ACKS_USER);
+	joined(vr, from);
 	if (m->opnum <= vr->peer[from].acked)
 		return;
 	if (vr_fits_kernel(vr->view, m->opnum)) {
@@ -344,13 +363,18 @@ void vr_on_prepare_ok(struct vr *vr, const struct message *m, uint32_t from)
 }
 
 /* All above acked, in order. The fast header is right by construction: message_encode() sets it. */
-static void resend_to(struct vr *vr, uint32_t i)
+static void resend_prepares(struct vr *vr, uint32_t i)
 {
 	struct vr_peer *p = &vr->peer[i];
 	uint64_t first = p->acked + 1;
 	int frames = p->dead ? 1 : BURST;
 
-	p->sample_op = 0; /* an ack would not say which sending it answers */
+	/* Dropped from memory: the peer shall see how far behind it is, and ask. */
+	if (first <= vr->log.base) {
+		struct message m = vr_message(vr, WIRE_COMMIT, vr->committed);
+
+		vr_send(vr, i, &m);
+	}
 	while (frames-- > 0 && first <= vr->sent && vr_log_at(&vr->log, first) && vr_out_room(vr)) {
 		uint64_t last = frame_end(vr, first, vr->sent);
 		struct message m = prepare_of(vr, first, last);
@@ -360,6 +384,17 @@ static void resend_to(struct vr *vr, uint32_t i)
 		first = last + 1;
 	}
 	p->resent_to = first - 1;
+}
+
+static void resend_to(struct vr *vr, uint32_t i)
+{
+	struct vr_peer *p = &vr->peer[i];
+
+	p->sample_op = 0; /* an ack would not say which sending it answers */
+	if (p->joined)
+		resend_prepares(vr, i);
+	else
+		vr_send_start_view(vr, i);
 	p->unanswered++;
 	if (!p->dead && p->unanswered > vr->c.dead_after) {
 		p->dead = true;
@@ -371,7 +406,7 @@ static void resend_to(struct vr *vr, uint32_t i)
 /* A commit that no Prepare carried, and the sign of life of an idle leader. */
 static void send_commit(struct vr *vr)
 {
-	struct message m = new_message(vr, WIRE_COMMIT, vr->committed);
+	struct message m = vr_message(vr, WIRE_COMMIT, vr->committed);
 
 	vr_broadcast(vr, &m);
 	vr->told = vr->committed;
@@ -387,30 +422,50 @@ static bool commit_due(const struct vr *vr)
 
 /* --- the follower -------------------------------------------------------------------- */
 
-static void send_prepare_ok(struct vr *vr, uint64_t op)
+void vr_send_prepare_ok(struct vr *vr)
 {
-	struct message m = new_message(vr, WIRE_PREPARE_OK, op);
+	struct message m = vr_message(vr, WIRE_PREPARE_OK, vr->log.last);
 
-	vr_send(vr, vr->view % vr->c.n, &m);
+	vr_send(vr, vr_leader_of(vr, vr->view), &m);
 }
 
-/* A Prepare or Commit that does not come from the leader of the view this replica follows. */
-static bool ignore_as_follower(struct vr *vr, const struct message *m, uint32_t from)
+void vr_advanced(struct vr *vr)
 {
-	enum vr_count why;
+	if (!vr->frozen && vr_fits_kernel(vr->view, vr->log.last))
+		vr_act(vr, VR_ADVANCE)->op = vr->log.last;
+	vr_send_prepare_ok(vr);
+}
 
-	if (vr->status != VR_NORMAL)
-		why = VR_C_IGNORED_STATUS;
-	else if (m->view < vr->view)
-		why = VR_C_IGNORED_VIEW;
-	else if (m->view > vr->view)
-		why = VR_C_IGNORED_VIEW_NEWER;
-	else if (vr_leads(vr) || from != vr->view % vr->c.n)
-		why = VR_C_IGNORED_SENDER;
-	else
-		return false;
-	vr_count(vr, why);
-	return true;
+/* The leader of a view that this replica has not entered is at work. */
+static void on_newer_view(struct vr *vr, const struct message *m, uint32_t from, bool kernel)
+{
+	if (kernel || from != vr_leader_of(vr, m->view) || from == vr->c.self)
+		return vr_count(vr, VR_C_IGNORED_SENDER);
+	if (m->view > vr->view && vr_must_freeze(vr))
+		return;
+	vr_count(vr, VR_C_IGNORED_VIEW_NEWER);
+	if (m->view > vr->view || !vr->transfer.active)
+		vr_follow_newer(vr, m->view);
+}
+
+/* Is this Prepare or Commit from the leader of the view that this replica follows? */
+static bool from_leader(struct vr *vr, const struct message *m, uint32_t from, bool kernel)
+{
+	if (vr->status == VR_RECOVERING) {
+		vr_count(vr, VR_C_IGNORED_STATUS);
+	} else if (m->view < vr->view) {
+		vr_count(vr, VR_C_IGNORED_VIEW);
+		if (!kernel)
+			vr_tell_view(vr, from);
+	} else if (m->view > vr->view || vr->status == VR_VIEW_CHANGE) {
+		on_newer_view(vr, m, from, kernel);
+	} else if (vr_leads(vr) || from != vr_leader_of(vr, vr->view)) {
+		vr_count(vr, VR_C_IGNORED_SENDER);
+	} else {
+		vr_trust_leader(vr);
+		return true;
+	}
+	return false;
 }
 
 /* What is new of it, all or nothing. */
@@ -421,7 +476,7 @@ static bool append_prepare(struct vr *vr, const struct message *m)
 	for (uint32_t i = before + 1 - m->batchstart; i < m->entries.count; i++) {
 		const struct entry *e = entries_at(&m->entries, i);
 
-		if (e->op.len > vr->c.op_max || !vr_log_append(&vr->log, e, vr->executed)) {
+		if (e->op.len > vr->c.op_max || !vr_append(vr, e)) {
 			vr_log_truncate(&vr->log, before);
 			return false;
 		}
@@ -433,12 +488,13 @@ static bool append_prepare(struct vr *vr, const struct message *m)
 /* Section 4.1, step 4. */
 void vr_on_prepare(struct vr *vr, const struct message *m, uint32_t from, bool kernel)
 {
-	if (ignore_as_follower(vr, m, from)) {
+	if (!from_leader(vr, m, from, kernel)) {
 		vr->resync |= kernel;
 		return;
 	}
 	if (m->batchstart > vr->log.last + 1) {
 		vr->resync |= kernel;
+		vr_behind(vr, m->opnum);
 		return vr_count(vr, VR_C_IGNORED_GAP);
 	}
 	if (m->has_committed)
@@ -453,34 +509,41 @@ void vr_on_prepare(struct vr *vr, const struct message *m, uint32_t from, bool k
 		vr_commit(vr, m->committed);
 	}
 	vr_count(vr, kernel ? VR_C_PREPARES_KERNEL : VR_C_PREPARES_USER);
-	if (kernel)
-		return;
-	if (vr_fits_kernel(vr->view, vr->log.last))
-		vr_act(vr, VR_ADVANCE)->op = vr->log.last;
-	/* Also for a duplicate: its first ack may be lost. */
-	send_prepare_ok(vr, vr->log.last);
+	if (!kernel)
+		vr_advanced(vr); /* also for a duplicate: its first ack may be lost */
 }
 
 /* Section 4.1, step 7. */
 void vr_on_commit(struct vr *vr, const struct message *m, uint32_t from)
 {
-	if (ignore_as_follower(vr, m, from))
+	if (!from_leader(vr, m, from, false))
 		return;
 	vr_commit(vr, m->opnum);
+	vr_behind(vr, m->opnum);
 }
 
 /* --- both ------------------------------------------------------------------------------ */
 
 void vr_normal_enter(struct vr *vr)
 {
+	/* A new cluster is in view 0; what is more, each replica has to show. */
+	bool fresh = vr->view == 0 && vr->log.last == 0;
+
 	vr->sent = vr->log.last;
 	vr->batch_bytes = 0;
 	vr->told = 0;
 	vr->told_at = vr->now;
 	vr->commit_at = VR_NEVER;
-	for (uint32_t i = 0; i < vr->c.n; i++)
-		vr->peer[i] = (struct vr_peer){.resend_at = VR_NEVER, .rtt_us = vr->peer[i].rtt_us,
-					       .rtt_dev_us = vr->peer[i].rtt_dev_us};
+	for (uint32_t i = 0; i < vr->c.n; i++) {
+		struct vr_peer *p = &vr->peer[i];
+
+		*p = (struct vr_peer){.rtt_us = p->rtt_us, .rtt_dev_us = p->rtt_dev_us};
+		p->joined = fresh;
+		p->resend_at = fresh ? VR_NEVER : vr->now + pause_of(vr, p);
+	}
+	vr_trust_leader(vr);
+	if (vr_leads(vr) && vr->quorum == 0)
+		vr_commit(vr, vr->log.last);
 }
 
 void vr_normal_tick(struct vr *vr)

@@ -7,9 +7,8 @@
 bool vr_restore_entry(struct vr *vr, const struct entry *e)
 {
 	assert(!vr->started);
-	/* What is committed is not known any more: all of it may have to be kept. */
 	return e->opnum == vr->log.last + 1 && e->op.len <= vr->c.op_max &&
-	       vr_log_append(&vr->log, e, vr->executed);
+	       vr_log_append(&vr->log, e, vr->recorded_op);
 }
 
 bool vr_restore_truncate(struct vr *vr, uint64_t op)

@@ -143,7 +143,41 @@ bool vr_snapshot_install(struct vr *vr, const uint8_t *data, size_t len)
 	}
 	vr_log_skip(&vr->log, op);
 	vr->executed = op;
+	vr->recorded_op = op;
+	vr->recorded_bytes = 0;
+	vr->hold = true;
 	if (vr->committed < op)
 		vr->committed = op;
 	return true;
+}
+
+static void record(struct vr *vr)
+{
+	vr->recorded_op = vr->executed;
+	vr->recorded_bytes = 0;
+	vr_act(vr, VR_RECORD_SNAPSHOT)->op = vr->executed;
+	/* The record is of the state as it is now: nothing more is executed in this step. */
+	vr->hold = true;
+}
+
+/* Long before the log is full, and when nothing more happens in the step. */
+void vr_snapshot_tick(struct vr *vr)
+{
+	if (!vr->hold && (vr->executed - vr->recorded_op >= vr->c.log_ops / 4 ||
+			  vr->recorded_bytes >= vr->c.log_bytes / 4))
+		record(vr);
+}
+
+/*
+ * The journal is read back into the log in memory, without knowing what is committed: all
+ * that lies above the last recorded snapshot must fit there, so it is never dropped.
+ */
+bool vr_append(struct vr *vr, const struct entry *e)
+{
+	if (vr_log_append(&vr->log, e, vr->recorded_op))
+		return true;
+	if (vr->executed == vr->recorded_op || vr->hold)
+		return false;
+	record(vr);
+	return vr_log_append(&vr->log, e, vr->recorded_op);
 }

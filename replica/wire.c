@@ -138,6 +138,11 @@ void wire_encode_head(uint8_t *out, enum wire_kind kind, const uint32_t fast[3],
 	put_u64(at + WIRE_FAST_LEN, body_len);
 }
 
+void wire_put_magic(uint8_t *out)
+{
+	put_u32(out, WIRE_MAGIC);
+}
+
 void wire_encode_fragment_head(uint8_t *out, const struct wire_fragment *f)
 {
 	put_u32(out, WIRE_MAGIC_FRAGMENT);

@@ -60,6 +60,8 @@ enum wire_error wire_decode_fragment(struct wire_fragment *f, const uint8_t *dat
 size_t wire_head_len(enum wire_kind kind);
 /* Writes wire_head_len(kind) bytes. fast may be NULL: zero. */
 void wire_encode_head(uint8_t *out, enum wire_kind kind, const uint32_t fast[3], size_t body_len);
+/* The 4 bytes that a message put together from fragments lacks. */
+void wire_put_magic(uint8_t *out);
 /* Writes WIRE_FRAGMENT_HEAD bytes; the data follows. */
 void wire_encode_fragment_head(uint8_t *out, const struct wire_fragment *f);
 
