@@ -38,12 +38,12 @@ static __always_inline int flagged(struct __sk_buff *skb, __u32 *flag_at)
 	__u32 len, magic, total;
 	__u64 T;
 
-	if ((void *)p > end || h.eth->h_proto != bpf_htons(ETH_P_IP) ||
+	if ((void *)h.udp > end || h.eth->h_proto != bpf_htons(ETH_P_IP) ||
 	    *(__u8 *)h.ip != IP_VERSION_IHL || h.ip->protocol != IPPROTO_UDP)
 		return ELEC_R_TC_OTHER;
 	if (h.ip->frag_off & ~bpf_htons(IP_DF))
 		return ELEC_R_TC_FRAGMENT; /* only the first one would show its port */
-	if (h.udp->source != port || p + WIRE_TYPE_AT > (__u8 *)end)
+	if (p + WIRE_TYPE_AT > (__u8 *)end || h.udp->source != port)
 		return ELEC_R_TC_OTHER;
 	magic = load4(p);
 	if (magic == WIRE_MAGIC_FRAGMENT || skb->gso_size)

@@ -29,25 +29,36 @@ static __always_inline enum raised word_raise(__u64 *word, __u32 epoch, __u32 op
 }
 
 struct scan {
-	__u32 n, quorum, epoch;
+	__u32 n, self, quorum, epoch;
 	__u32 best; /* highest op found to have a quorum */
 };
 
-/* How many replicas acked everything up to op. One's own word is never raised. */
-static __always_inline __u32 acks_of(struct elec_state *state, __u32 n, __u32 epoch, __u32 op)
+/*
+ * 1 if a word is of this epoch and its op at or above `op`, else 0. By arithmetic (words
+ * have 62 bits, so a difference's top bit is its sign): each branch in the loop below
+ * would double the paths that the verifier walks.
+ */
+static __always_inline __u64 word_covers(__u64 word, __u32 epoch, __u32 op)
 {
-	__u64 least = ELEC_WORD(epoch, op), most = ELEC_WORD(epoch, ~0u);
-	__u32 acks = 0;
+	__u64 below = word - ELEC_WORD(epoch, op), above = ELEC_WORD(epoch, ~0u) - word;
+
+	one_register(below);
+	one_register(above);
+	return ((below | above) >> 63) ^ 1;
+}
+
+/* Did enough *other* replicas ack everything up to op? */
+static __always_inline bool quorum_acked(struct elec_state *state, const struct scan *scan,
+					 __u32 op)
+{
+	__u64 acks = -word_covers(READ_ONCE(*acked_at(state, scan->self)), scan->epoch, op);
 
 	for (__u32 i = 0; i < ELEC_REPLICAS_MAX; i++) {
-		__u64 word;
-
-		if (i >= n)
+		if (i >= scan->n)
 			break;
-		word = READ_ONCE(state->acked[i]);
-		acks += word >= least && word <= most;
+		acks += word_covers(READ_ONCE(state->acked[i]), scan->epoch, op);
 	}
-	return acks;
+	return acks >= scan->quorum;
 }
 
 static long scan_one(__u32 i, struct scan *scan)
@@ -60,8 +71,8 @@ static long scan_one(__u32 i, struct scan *scan)
 		return 1;
 	word = READ_ONCE(*acked_at(state, i));
 	op = ELEC_WORD_OP(word);
-	if (ELEC_WORD_EPOCH(word) == scan->epoch && op > scan->best &&
-	    acks_of(state, scan->n, scan->epoch, op) >= scan->quorum)
+	if (ELEC_WORD_EPOCH(word) == scan->epoch && op > scan->best && i != scan->self &&
+	    quorum_acked(state, scan, op))
 		scan->best = op;
 	return 0;
 }
@@ -73,9 +84,16 @@ static long scan_one(__u32 i, struct scan *scan)
 static __always_inline __u32 quorum_op(struct elec_state *state, const struct elec_control *control,
 				       __u32 epoch, __u32 before, __u32 op)
 {
-	struct scan scan = {.n = control->n, .quorum = control->quorum, .epoch = epoch};
+	struct scan scan = {
+		.n = control->n,
+		.self = control->self,
+		.quorum = control->quorum,
+		.epoch = epoch,
+	};
 
-	if (acks_of(state, scan.n, epoch, op) >= scan.quorum)
+	if (!scan.quorum)
+		return 0; /* alone: no ack can complete anything */
+	if (quorum_acked(state, &scan, op))
 		return op;
 	/* Acks are cumulative: this one may complete an op between `before` and its own. */
 	scan.best = before;

@@ -248,16 +248,16 @@ int elec_broadcast(struct elec *e, int socket, uint8_t *message, size_t len, uin
 	return ret < 0 ? -errno : 0;
 }
 
-/* The highest op that `quorum` other replicas acked. */
+/* The highest op that `quorum` others acked; alone, no ack can complete anything. */
 static uint32_t quorum_op(const struct elec *e, uint32_t epoch)
 {
 	uint32_t best = 0;
 
 	for (uint32_t i = 0; i < e->n; i++) {
-		uint32_t op = word_op(&e->state->acked[i], epoch), acks = 0;
+		uint32_t op = i == e->self ? 0 : word_op(&e->state->acked[i], epoch), acks = 0;
 
 		for (uint32_t j = 0; op > best && j < e->n; j++)
-			acks += word_op(&e->state->acked[j], epoch) >= op;
+			acks += j != e->self && word_op(&e->state->acked[j], epoch) >= op;
 		if (op > best && acks >= e->quorum)
 			best = op;
 	}
