@@ -343,6 +343,10 @@ static enum wire_error check_values(const struct message *m)
 
 	if (m->index >= ELEC_REPLICAS_MAX)
 		return WIRE_E_VALUE;
+	if (m->view > MESSAGE_NUMBER_MAX || m->opnum > MESSAGE_NUMBER_MAX ||
+	    m->committed > MESSAGE_NUMBER_MAX || m->last_normal > MESSAGE_NUMBER_MAX ||
+	    m->snapshot.opnum > MESSAGE_NUMBER_MAX || m->snapshot_op > MESSAGE_NUMBER_MAX)
+		return WIRE_E_VALUE;
 	if (m->snapshot.offset > m->snapshot.total ||
 	    m->snapshot.data.len > m->snapshot.total - m->snapshot.offset)
 		return WIRE_E_VALUE;
@@ -358,7 +362,8 @@ static enum wire_error check_values(const struct message *m)
 		return WIRE_OK;
 	default:
 		for (uint32_t i = 0; i < e->count; i++) {
-			if (e->ring[i].opnum == 0 || e->ring[i].opnum == UINT64_MAX)
+			if (e->ring[i].opnum == 0 || e->ring[i].opnum > MESSAGE_NUMBER_MAX ||
+			    e->ring[i].view > MESSAGE_NUMBER_MAX)
 				return WIRE_E_VALUE;
 			if (e->ring[i].opnum != e->ring[0].opnum + i)
 				return WIRE_E_VALUE;

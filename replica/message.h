@@ -13,6 +13,7 @@
 
 #define MESSAGE_ENTRIES_MAX 4096 /* entries in one message; a Prepare has at most ELEC_BATCH_MAX */
 #define MESSAGE_LEN_MAX (128 * 1024) /* bytes of one message, before it is cut into fragments */
+#define MESSAGE_NUMBER_MAX INT64_MAX /* largest view and op number: the next one is a number too */
 
 struct bytes {
 	const uint8_t *data;
