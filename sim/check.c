@@ -20,6 +20,7 @@
 struct view_log {
 	uint64_t *chain;
 	uint64_t last;			  /* leader: ops 1..last are its log in this view */
+	bool entered;			  /* by its leader */
 	uint64_t acked[SIM_REPLICAS_MAX]; /* highest op that each acked, by kernel or socket */
 };
 
@@ -244,22 +245,35 @@ static bool same_as_leader(struct node *node, uint64_t view, uint64_t op)
 	return !op || (op <= log->last && held(node, op, &chain) && chain == log->chain[op]);
 }
 
+/* The last op that was committed in a view before this one. */
+static uint64_t committed_before(const struct check *c, uint64_t view)
+{
+	uint64_t op = c->committed_last;
+
+	while (op && c->committed[op].view >= view)
+		op--;
+	return op;
+}
+
 static void enter_view(struct node *node, uint64_t view, uint64_t last)
 {
 	struct own_log *own = own_of(node);
 	struct check *c = node->sim->check;
 	struct view_log *log = view_of(node, view);
+	uint64_t before = committed_before(c, view), chain;
 
-	/* Everything that was committed in any view is in the log of the next one. */
-	if (own->last < c->committed_last ||
-	    (own->base <= c->committed_last &&
-	     own->chain[c->committed_last] != c->committed[c->committed_last].chain))
+	if (log->entered) {
+		if (last < log->last || !held(node, log->last, &chain) || chain != log->chain[log->last])
+			violation(node->sim, "agreement", "r%u leads view %" PRIu64
+				  " a second time with another log", node->index, view);
+	} else if (before && (!held(node, before, &chain) || chain != c->committed[before].chain)) {
 		violation(node->sim, "durability", "r%u leads view %" PRIu64 " with %" PRIu64
-			  " ops: op %" PRIu64 " was committed and is lost or another",
-			  node->index, view, own->last, c->committed_last);
-	if (log->last && (last < log->last || log->chain[log->last] != own->chain[log->last]))
-		violation(node->sim, "agreement", "r%u leads view %" PRIu64
-			  " a second time with another log", node->index, view);
+			  " ops: op %" PRIu64 " was committed and is lost or another", node->index,
+			  view, own->last, before);
+	}
+	if (!log->entered && view)
+		node->sim->result->view_changes++;
+	log->entered = true;
 	for (uint64_t op = 0; op <= own->last; op++)
 		log->chain[op] = op < own->base ? c->committed[op].chain : own->chain[op];
 	log->last = own->last;
@@ -417,6 +431,7 @@ static void commit(struct node *node, const struct entry *e, uint64_t op, const 
 		.hash = hash,
 		.clientid = e->clientid,
 		.reqid = e->reqid,
+		.view = info->view,
 		.chain = link_chain(c->committed[op - 1].chain, e),
 		.len = e->op.len,
 		.op = need(e->op.len + 1),
@@ -450,8 +465,6 @@ static void tell(struct node *node, const struct vr_info *info)
 
 	if (own->view == info->view && own->status == info->status)
 		return;
-	if (own->view != info->view && info->status == VR_NORMAL && info->leader == node->index)
-		node->sim->result->view_changes++;
 	if (own->status == VR_RECOVERING && info->status != VR_RECOVERING)
 		node->sim->result->recoveries++;
 	story(node->sim, "r%u view %" PRIu64 " %s%s, op %" PRIu64 ", committed %" PRIu64,
@@ -462,17 +475,55 @@ static void tell(struct node *node, const struct vr_info *info)
 	own->status = info->status;
 }
 
+/* "SEND RECORD_VIEW THAW(v3 17)": the actions of a step that are more than messages. */
+static const char *actions_text(const struct vr_out *out)
+{
+	static char text[160];
+	int at = 0;
+
+	text[0] = 0;
+	for (uint32_t i = 0; i < out->count && at < 110; i++) {
+		const struct vr_action *a = &out->actions[i];
+
+		switch (a->kind) {
+		case VR_RECORD_ENTRIES:
+			at += sprintf(text + at, " entries %" PRIu64 "..%" PRIu64, a->first, a->op);
+			break;
+		case VR_RECORD_TRUNCATE:
+			at += sprintf(text + at, " truncate %" PRIu64, a->op);
+			break;
+		case VR_RECORD_VIEW:
+			at += sprintf(text + at, " view");
+			break;
+		case VR_RECORD_SNAPSHOT:
+			at += sprintf(text + at, " snapshot %" PRIu64, a->op);
+			break;
+		case VR_THAW:
+			at += sprintf(text + at, " thaw v%" PRIu64 " %" PRIu64, a->view, a->op);
+			break;
+		case VR_ADVANCE:
+			at += sprintf(text + at, " advance %" PRIu64, a->op);
+			break;
+		default:
+			at += sprintf(text + at, " .");
+		}
+	}
+	return text;
+}
+
 void check_step(struct node *node, const struct vr_event *event, enum vr_result result,
 		const struct vr_out *out)
 {
+	static const char *const event_names[] = {"start", "message", "acks", "tick", "frozen"};
 	struct vr_info info;
 
-	(void)event;
-	if (result != VR_OK)
+	if (result == VR_FREEZE) {
+		detail(node->sim, "r%u wants to freeze", node->index);
 		return;
+	}
 	vr_info(node->vr, &info);
-	detail(node->sim, "r%u step %u: op %" PRIu64 " committed %" PRIu64 ", %u actions",
-	       node->index, event->kind, info.op, info.committed, out->count);
+	detail(node->sim, "r%u %s: v%" PRIu64 " op %" PRIu64 " committed %" PRIu64 ":%s", node->index,
+	       event_names[event->kind], info.view, info.op, info.committed, actions_text(out));
 	if (info.committed > info.op)
 		violation(node->sim, "agreement", "r%u: committed %" PRIu64 " above its last op %" PRIu64,
 			  node->index, info.committed, info.op);

@@ -63,7 +63,7 @@ static uint32_t value_len(struct rng *r)
 	uint64_t kind = rng_below(r, 1000);
 
 	if (kind < 4)
-		return rng_between(r, 5000, 8000);
+		return rng_between(r, 8900, OP_MAX - 64);
 	if (kind < 20)
 		return rng_between(r, 1300, 4000);
 	if (kind < 100)

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -463,5 +464,8 @@ int main(int argc, char **argv)
 
 	if (ret >= 0)
 		return ret;
+	/* Memory that is given back and taken again for each seed stays with the process. */
+	mallopt(M_MMAP_THRESHOLD, 1 << 20);
+	mallopt(M_TRIM_THRESHOLD, 64 << 20);
 	return s.seeds == 1 ? run_one(&s) : run_many(&s);
 }

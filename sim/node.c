@@ -5,6 +5,7 @@
  * have their turn. A kill drops the stack where it stands.
  */
 #include <arpa/inet.h>
+#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -26,7 +27,9 @@
 #define INTERRUPT_MOST_NS (20 * MS)
 
 struct coroutine {
-	ucontext_t context, home;
+	jmp_buf here, home; /* where its code goes on; where the simulator does */
+	ucontext_t first;   /* the way onto the stack; later jumps need no system call */
+	bool begun;
 	void *stack;
 	bool finished, killed;
 };
@@ -92,7 +95,20 @@ void node_close(struct node *node)
 /* Gives the processor back; returns when node_run() comes again. */
 static void yield(struct node *node)
 {
-	swapcontext(&node->coroutine->context, &node->coroutine->home);
+	if (!_setjmp(node->coroutine->here))
+		_longjmp(node->coroutine->home, 1);
+}
+
+static void resume(struct node *node)
+{
+	struct coroutine *c = node->coroutine;
+
+	if (_setjmp(c->home))
+		return;
+	if (c->begun)
+		_longjmp(c->here, 1);
+	c->begun = true;
+	setcontext(&c->first);
 }
 
 static void life(void)
@@ -106,6 +122,7 @@ static void life(void)
 		.offloads = node->kernel ? s->o.offloads : 0,
 		.app = &sim_app,
 		.lease_ms = LEASE_MS,
+		.wake_backlog = s->wake_backlog,
 	};
 	struct process *process;
 	char error[512] = "";
@@ -145,12 +162,11 @@ void node_start(struct node *node)
 	node->waiting = node->woken = node->paused = node->run_missed = false;
 	node->busy_ns = 0;
 	node->point = "start";
-	c->finished = c->killed = false;
-	getcontext(&c->context);
-	c->context.uc_stack.ss_sp = c->stack;
-	c->context.uc_stack.ss_size = STACK;
-	c->context.uc_link = NULL;
-	makecontext(&c->context, life, 0);
+	c->begun = c->finished = c->killed = false;
+	getcontext(&c->first);
+	c->first.uc_stack.ss_sp = c->stack;
+	c->first.uc_stack.ss_size = STACK;
+	makecontext(&c->first, life, 0);
 	story(node->sim, "r%u starts", node->index);
 	check_start(node);
 	schedule(node, 0);
@@ -180,7 +196,7 @@ void node_run(struct node *node)
 	}
 	node->waiting = false;
 	node_current = node;
-	swapcontext(&node->coroutine->home, &node->coroutine->context);
+	resume(node);
 	node_current = NULL;
 	if (node->coroutine->killed) {
 		node_crash(node, node->crash_how);

@@ -307,6 +307,7 @@ uint64_t check_hash(const void *data, size_t len);
 
 struct committed {
 	uint64_t hash, clientid, reqid;
+	uint64_t view; /* in which it was committed first */
 	uint64_t chain; /* of all up to this one */
 	uint32_t len;
 	uint8_t *op;
@@ -345,6 +346,7 @@ struct sim {
 	struct node node[SIM_REPLICAS_MAX];
 	struct client client[SIM_CLIENTS_MAX];
 	struct rng rng_client, rng_node, rng_plan;
+	uint32_t wake_backlog;
 	uint32_t log_ops; /* entries that a core keeps in memory */
 	uint32_t point_chance; /* in a million: a process is interrupted at a point */
 	struct net net;

@@ -204,6 +204,7 @@ void world_run(const struct sim_options *options, struct sim_result *result)
 	s->heap = need(s->heap_size * sizeof(*s->heap));
 	s->operations = need(options->steps * sizeof(*s->operations));
 	s->now_ns = SECOND; /* a stamp of 0 is no time */
+	s->wake_backlog = rng_below(&rng, 2) ? 64 : 1;
 	s->log_ops = 256 << rng_below(&rng, 4);
 	trace_begin(s);
 	net_open(s);

@@ -375,7 +375,7 @@ WRAP(enum vr_result, vr_step, struct vr *vr, const struct vr_event *event, struc
 	result = __real_vr_step(vr, event, out);
 	node->busy_ns += STEP_NS;
 	check_step(node, event, result, out);
-	for (uint32_t i = 0; result == VR_OK && i < out->count; i++) {
+	for (uint32_t i = 0; result != VR_FREEZE && i < out->count; i++) {
 		const struct vr_action *a = &out->actions[i];
 
 		if (a->kind == VR_RECORD_ENTRIES)
