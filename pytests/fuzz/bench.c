@@ -27,10 +27,10 @@ static const struct {
 	uint32_t slots, offloads;
 	uint16_t port;
 } loads[BENCH_SUBJECTS] = {
-	{128, ELEC_OFFLOAD_ALL, WIRE_PORT},	 {4, ELEC_OFFLOAD_ALL, WIRE_PORT},
-	{1, ELEC_OFFLOAD_ALL, WIRE_PORT},	 {16, ELEC_OFFLOAD_ALL, 7000},
-	{16, ELEC_OFFLOAD_ACK, WIRE_PORT},	 {16, ELEC_OFFLOAD_QUORUM, WIRE_PORT},
-	{16, ELEC_OFFLOAD_BROADCAST, WIRE_PORT},
+	{128, ELEC_OFFLOAD_ALL, WIRE_PORT},   {PIECES_SLOTS, ELEC_OFFLOAD_ALL, WIRE_PORT},
+	{4, ELEC_OFFLOAD_ALL, WIRE_PORT},     {1, ELEC_OFFLOAD_ALL, WIRE_PORT},
+	{16, ELEC_OFFLOAD_ALL, 7000},	      {16, ELEC_OFFLOAD_ACK, WIRE_PORT},
+	{16, ELEC_OFFLOAD_QUORUM, WIRE_PORT}, {16, ELEC_OFFLOAD_BROADCAST, WIRE_PORT},
 };
 
 static int no_record(void *context, void *data, size_t size)
@@ -72,6 +72,8 @@ static int subject_open(struct subject *s, int number, char *error, size_t size)
 	s->skel->rodata->port = htons(loads[number].port);
 	s->skel->rodata->log_slots = slots;
 	bpf_map__set_max_entries(s->skel->maps.elec_log, slots);
+	if (slots == PIECES_SLOTS)
+		bpf_program__set_flags(s->skel->progs.replica_xdp, BPF_F_XDP_HAS_FRAGS);
 	ret = bpf_load(s->skel->obj, error, size);
 	if (!ret)
 		ret = map_memory((void **)&s->state, s->skel->maps.elec_state, sizeof(*s->state));
@@ -125,6 +127,15 @@ static int tap_open(const char *name, bool up, int *tap, uint32_t *ifindex)
 	return ret;
 }
 
+static bool makes_fragments(struct bench *b)
+{
+	struct context context = {.no_tailroom = true};
+	struct subject *s = bench_find(b, PIECES_SLOTS, ELEC_OFFLOAD_ALL, WIRE_PORT);
+	uint8_t frame[ETH_LEN] = {0};
+
+	return !subject_run(b, s, false, frame, sizeof(frame), &context);
+}
+
 int bench_open(struct bench **out, char *error, size_t size)
 {
 	struct bench *b = calloc(1, sizeof(*b));
@@ -148,6 +159,7 @@ int bench_open(struct bench **out, char *error, size_t size)
 	for (int i = 0; !ret && i < BENCH_SUBJECTS; i++)
 		ret = subject_open(&b->subject[i], i, error, size);
 	if (!ret) {
+		b->fragments = makes_fragments(b);
 		*out = b;
 		return 0;
 	}
@@ -212,17 +224,19 @@ static int read_counts(struct bench *b, struct subject *s)
 static int run_xdp(struct bench *b, struct subject *s, const uint8_t *frame, size_t size,
 		   const struct context *c)
 {
-	uint8_t in[FRAME_MAX + 256];
+	uint32_t fragment = c->no_tailroom ? BENCH_FRAGMENT : 0;
+	uint8_t in[FRAME_MAX + 256 + BENCH_FRAGMENT];
 	struct xdp_md md = {.data = c->meta, .data_end = c->meta + size}, after = {0};
 	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame, .data_size_in = size,
 		    .data_out = b->buffer, .data_size_out = sizeof(b->buffer));
 	int ret;
 
-	if (c->meta) {
+	if (c->meta || fragment) {
 		memset(in, 0xa5, c->meta);
 		memcpy(in + c->meta, frame, size);
+		memset(in + c->meta + size, 0, fragment);
 		run.data_in = in;
-		run.data_size_in += c->meta;
+		run.data_size_in += c->meta + fragment;
 		run.ctx_in = &md;
 		run.ctx_size_in = sizeof(md);
 		run.ctx_out = &after;
@@ -232,7 +246,7 @@ static int run_xdp(struct bench *b, struct subject *s, const uint8_t *frame, siz
 	b->observed.returned = run.retval;
 	b->observed.meta = after.data;
 	b->observed.data = b->buffer + after.data;
-	b->observed.size = run.data_size_out - after.data;
+	b->observed.size = run.data_size_out - after.data - fragment;
 	return ret;
 }
 

@@ -11,7 +11,8 @@
 
 #include "pytests/fuzz/story.h"
 
-#define BENCH_SUBJECTS 7
+#define BENCH_FRAGMENT 4096 /* bytes behind a frame that cannot grow */
+#define BENCH_SUBJECTS 8
 
 /* One load of the programs with constants of its own, and what the model thinks of it. */
 struct subject {
@@ -41,7 +42,8 @@ struct bench {
 	uint32_t ifindex, ifindex_down;
 	int cpus;
 	uint64_t *counts; /* of each reason and CPU */
-	uint8_t buffer[FRAME_MAX + 512];
+	bool fragments;	  /* BPF_PROG_TEST_RUN makes frames in pieces (Linux 6.18) */
+	uint8_t buffer[FRAME_MAX + 512 + BENCH_FRAGMENT];
 	struct observed observed;
 };
 

@@ -15,11 +15,14 @@ static void start_constants(struct change *c, struct random *r)
 	case 5:
 		change_put(c, BEFORE_LOG_SIZE, 1);
 		break;
-	case 6:
+	case 6: /* frames in pieces */
+		change_put(c, BEFORE_LOG_SIZE, PIECES_SLOTS);
+		break;
+	case 7:
 		change_put(c, BEFORE_LOG_SIZE, 16);
 		change_put(c, BEFORE_PORT, 7000);
 		break;
-	case 7:
+	case 8:
 		change_put(c, BEFORE_LOG_SIZE, 16);
 		change_put(c, BEFORE_OFFLOADS, PICK(r, 1, 2, 4));
 		break;
@@ -252,6 +255,7 @@ void generate_step(struct story *story, const struct model *m, struct random *r)
 	struct step *step = &story->step[story->steps];
 	struct model now = *m;
 	uint8_t bytes[FRAME_MAX];
+	int size;
 
 	/* The frame is for the state that user space leaves behind. */
 	generate_set(&step->set, story, m, r);
@@ -269,7 +273,15 @@ void generate_step(struct story *story, const struct model *m, struct random *r)
 		step->frame = story->step[below(r, story->steps)].frame;
 	else
 		generate_frame(&step->frame, story, &now, r);
-	if (frame_build(&step->frame, &now, start_members(&story->start), story->tc, bytes) < 0)
+	if (!story->tc && now.slots == PIECES_SLOTS && percent(r, 20)) {
+		frame_put(&step->frame, FRAME_BODY, below(r, 12));
+		step->context = (struct context){.no_tailroom = true};
+	}
+	size = frame_build(&step->frame, &now, start_members(&story->start), story->tc, bytes);
+	if (size >=
+	    (int)ACK_LEN) /* such a frame shrinks: other pieces than meant would be cut off */
+		step->context.no_tailroom = false;
+	if (size < 0)
 		step->frame = (struct frame){.kind = WIRE_REQUEST};
 	story->steps++;
 }

@@ -60,10 +60,15 @@ static bool play_new(struct player *p, struct story *story, uint64_t seed, uint6
 
 	if (!player_start(p, story))
 		return false;
-	while (story->steps < steps) {
+	while (steps-- > 0) {
+		enum played played;
+
 		generate_step(story, &p->subject->model, &r);
-		if (player_step(p, &story->step[story->steps - 1]) == PLAYED_DIFFERS)
+		played = player_step(p, &story->step[story->steps - 1]);
+		if (played == PLAYED_DIFFERS)
 			return true;
+		if (played == PLAYED_NOT)
+			story->steps--;
 	}
 	return player_end(p) == PLAYED_DIFFERS;
 }

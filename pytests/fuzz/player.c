@@ -227,13 +227,16 @@ enum played player_step(struct player *p, const struct step *step)
 	struct change mended;
 	int ret;
 
+	if (context.no_tailroom && !p->bench->fragments)
+		return PLAYED_NOT;
 	context.clock_ns = kernel_clock ? clock_ns() : 0;
 	if (!change_empty(&step->set)) {
 		change_apply(&step->set, m, kernel_clock, context.clock_ns);
 		subject_write(p->subject, false);
 	}
 	p->size = frame_build(&step->frame, m, p->members, p->story->tc, p->frame);
-	if (p->size < 0 || story_mend(m, &mended))
+	if (p->size < 0 || (context.no_tailroom && p->size >= (int)ACK_LEN) ||
+	    story_mend(m, &mended))
 		return PLAYED_NOT;
 	if (p->story->tc)
 		model_tc(m, p->frame, p->size, &context, &p->outcome);

@@ -225,7 +225,9 @@ static void print_frame(FILE *to, const struct frame *f, int size)
 
 static void print_context(FILE *to, const struct context *c)
 {
-	if (c->meta)
+	if (c->no_tailroom)
+		fputs(" context: {tailroom: false},", to);
+	else if (c->meta)
 		fprintf(to, " context: {meta: %u},", c->meta);
 	else if (c->gso && c->no_link)
 		fputs(" context: {gso: true, link: false},", to);
@@ -332,10 +334,11 @@ static void print_skip(FILE *to, const struct story *story)
 	for (int i = 0; i < story->steps; i++) {
 		const struct context *c = &story->step[i].context;
 
-		why = c->meta	   ? "a socket cannot send metadata"
-		      : c->gso	   ? "segmentation offload is off in a rack"
-		      : c->no_link ? "a socket does not reach TC while the link is down"
-				   : why;
+		why = c->no_tailroom ? "a live device always leaves room"
+		      : c->meta	     ? "a socket cannot send metadata"
+		      : c->gso	     ? "segmentation offload is off in a rack"
+		      : c->no_link   ? "a socket does not reach TC while the link is down"
+				     : why;
 	}
 	if (why)
 		fprintf(to, "      skip: {generic: \"%s\", native: \"%s\"}\n", why, why);

@@ -132,6 +132,7 @@ struct step {
 };
 
 #define STORY_STEPS 200
+#define PIECES_SLOTS 8 /* a log of that size: programs that take frames in pieces, too */
 
 struct story {
 	uint64_t number; /* of the seed, to repeat it */
