@@ -279,6 +279,14 @@ static void enter_view(struct node *node, uint64_t view, uint64_t last)
 	log->last = own->last;
 }
 
+void check_view(struct node *node)
+{
+	uint64_t view;
+
+	if (leads(node, &view) && !view_of(node, view)->entered)
+		enter_view(node, view, own_of(node)->last);
+}
+
 void check_thaw(struct node *node, uint64_t view, uint32_t leader, uint64_t last)
 {
 	struct own_log *own = own_of(node);

@@ -162,7 +162,8 @@ static void damage_framing(struct sim *s, struct frame *f)
 	if (len < WIRE_TYPE_AT + 1)
 		return;
 	T = payload[4] < WIRE_TYPE_MAX ? payload[4] : 1;
-	switch (rng_below(&s->net.rng, 5)) {
+	/* Of a fragment only the magic: its other fields are not framing that shows damage. */
+	switch (payload[0] == (WIRE_MAGIC & 0xff) ? rng_below(&s->net.rng, 5) : 0) {
 	case 0:
 		payload[rng_below(&s->net.rng, 4)] ^= 0x40;
 		break;

@@ -385,6 +385,8 @@ WRAP(enum vr_result, vr_step, struct vr *vr, const struct vr_event *event, struc
 			check_truncate(node, a->op);
 		else if (a->kind == VR_RECORD_SNAPSHOT)
 			check_snapshot(node, a->op);
+		else if (a->kind == VR_RECORD_VIEW)
+			check_view(node);
 	}
 	node_point("after a step");
 	return result;
