@@ -269,6 +269,7 @@ class Tester(Port):
     most 64 frames, so 64 frames that nobody answers go before the ping. All this needs one
     CPU: frames that a test sends from two are in no order.
     """
+    __test__ = False  # no test class, whatever its name says to pytest
 
     def __init__(self, end, node_end, address, node_address):
         Port.__init__(self, end, sees_echoes=True)
