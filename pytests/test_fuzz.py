@@ -22,8 +22,6 @@ from conftest import BUILD
 
 FUZZ = os.path.join(BUILD, "fuzz")
 VERDICTS = ("PASS", "TX", "DROP", "OK", "STOLEN")
-# Reasons that need a second CPU or a frame in pieces.
-OUT_OF_REACH = {"frozen-late", "resize"}
 
 
 def fuzz(*arguments):
@@ -161,7 +159,8 @@ def test_the_programs_do_what_the_model_says():
     assert (run.returncode, failures) == (0, 0), run.stdout
     assert packets > 10000
     missed = re.search(r"^not reached:(.*)$", run.stdout, re.M)
-    assert set(missed[1].split()) == OUT_OF_REACH
+    # It needs a second CPU; "resize" needs a BPF_PROG_TEST_RUN that makes frames in pieces (6.18).
+    assert set(missed[1].split()) - {"resize"} == {"frozen-late"}
 
 
 def test_a_seed_is_always_the_same():

@@ -488,7 +488,9 @@ def _ignore_egress(s, frame, context):
     ):
         return "tc-odd", 0
     page = s.page
-    if page.epoch != s.epoch or not 1 <= page.n <= REPLICAS_MAX or page.own >= page.n:
+    if page.epoch != s.epoch or not 1 <= page.n <= REPLICAS_MAX:
+        return "tc-not-ready", 0
+    if page.own >= page.n or page.leader >= page.n:
         return "tc-not-ready", 0
     own = page.members[page.own]
     if frame[6:12] != own.mac or frame[26:30] != own.ip:

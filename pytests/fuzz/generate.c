@@ -53,7 +53,7 @@ static void start_cluster(struct start *s, bool tc, struct random *r)
 	change_put(c, BEFORE_LEADER, leader);
 	if (percent(r, 3))
 		change_put(c, BEFORE_QUORUM, PICK(r, 0, 1, n, n + 1, 63, 64, 0xffffffff));
-	for (uint32_t i = 0; percent(r, 10) && i < 64; i += 1 + below(r, 8)) {
+	for (uint32_t i = below(r, 4); percent(r, 20) && i < 64; i += 1 + below(r, 8)) {
 		struct elec_member *m = &s->members[i];
 
 		for (int j = 0; j < 6; j++)

@@ -178,7 +178,7 @@ static void print_reached(const struct options *o, const struct results *results
 	}
 	if (!missing)
 		return;
-	/* Two need more than one thread or another kind of buffer: frozen-late, resize. */
+	/* frozen-late needs a second thread, resize Linux 6.18. */
 	fputs("not reached:", stdout);
 	for (int reason = 0; reason < ELEC_R_COUNT; reason++) {
 		uint64_t times = 0;

@@ -417,7 +417,7 @@ static enum elec_reason egress(const struct model *m, const uint8_t *f, size_t s
 	REFUSE_IF(f[22] == 0, TC_ODD);
 	REFUSE_IF(page->epoch != gate_epoch(m), TC_NOT_READY);
 	REFUSE_IF(page->n < 1 || page->n > ELEC_REPLICAS_MAX, TC_NOT_READY);
-	REFUSE_IF(page->self >= page->n, TC_NOT_READY);
+	REFUSE_IF(page->self >= page->n || page->leader >= page->n, TC_NOT_READY);
 	REFUSE_IF(memcmp(f + 6, page->member[page->self].mac, 6), TC_NOT_READY);
 	REFUSE_IF(memcmp(f + 26, &page->member[page->self].addr, 4), TC_NOT_READY);
 	return ELEC_R_TC_BROADCAST;

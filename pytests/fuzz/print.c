@@ -184,14 +184,14 @@ static void print_start(FILE *to, const struct start *s)
 	if (s->members_has) {
 		fputs(", members: {", to);
 		for (int i = 0; i < ELEC_REPLICAS_MAX; i++) {
-			const struct elec_member *m = &s->members[i];
+			struct elec_member m = start_member(s, i);
 
 			if (!(s->members_has >> i & 1))
 				continue;
 			fprintf(to, "%s%d: {mac: \"%02x:%02x:%02x:%02x:%02x:%02x\", ip: ", comma, i,
-				m->mac[0], m->mac[1], m->mac[2], m->mac[3], m->mac[4], m->mac[5]);
-			print_ip(to, ntohl(m->addr));
-			fprintf(to, ", port: %u}", ntohs(m->port));
+				m.mac[0], m.mac[1], m.mac[2], m.mac[3], m.mac[4], m.mac[5]);
+			print_ip(to, ntohl(m.addr));
+			fprintf(to, ", port: %u}", ntohs(m.port));
 			comma = ", ";
 		}
 		fputc('}', to);

@@ -65,13 +65,20 @@ uint32_t start_members(const struct start *s)
 	return used > ELEC_REPLICAS_MAX ? ELEC_REPLICAS_MAX : used;
 }
 
-static struct elec_member member(const struct start *s, uint32_t i)
+struct elec_member start_member(const struct start *s, uint32_t i)
 {
-	struct elec_member usual = {.mac = {0x02, 0x70, 0, 0, 0, i + 1},
-				    .port = htons(start_value(s, BEFORE_PORT)),
-				    .addr = htonl(0x0a4d0000 + i + 1)};
+	struct elec_member member = {.mac = {0x02, 0x70, 0, 0, 0, i + 1},
+				     .port = htons(start_value(s, BEFORE_PORT)),
+				     .addr = htonl(0x0a4d0000 + i + 1)};
 
-	return s->members_has >> i & 1 ? s->members[i] : usual;
+	if (s->members_has >> i & 1) {
+		__be16 port = member.port;
+
+		member = s->members[i];
+		if (i == start_value(s, BEFORE_OWN)) /* that is what the programs are loaded with */
+			member.port = port;
+	}
+	return member;
 }
 
 static uint64_t gate_word(uint32_t epoch, uint32_t last, bool frozen, bool busy)
@@ -110,7 +117,7 @@ void start_apply(const struct start *s, struct model *m, uint64_t clock_ns)
 	page->leader = start_value(s, BEFORE_LEADER);
 	page->quorum = start_value(s, BEFORE_QUORUM);
 	for (uint32_t i = 0; i < start_members(s); i++)
-		page->member[i] = member(s, i);
+		page->member[i] = start_member(s, i);
 	/* The other page is the one before: another view and leader, to be taken for nothing. */
 	*other = *page;
 	other->epoch = (epoch - 1) & ELEC_EPOCH_MASK;

@@ -173,6 +173,7 @@ static inline bool frame_has(const struct frame *f, enum frame_field field)
 uint64_t start_value(const struct start *s, enum before_field field);
 /* Members that the control pages list. */
 uint32_t start_members(const struct start *s);
+struct elec_member start_member(const struct start *s, uint32_t i);
 /* The state that a story begins with. clock_ns: the kernel's clock, for `clock: kernel`. */
 void start_apply(const struct start *s, struct model *m, uint64_t clock_ns);
 /* What user space does between two frames. */
