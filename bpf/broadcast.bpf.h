@@ -43,16 +43,20 @@ static __always_inline int flagged(struct __sk_buff *skb, __u32 *flag_at)
 		return ELEC_R_TC_OTHER;
 	if (h.ip->frag_off & ~bpf_htons(IP_DF))
 		return ELEC_R_TC_FRAGMENT; /* only the first one would show its port */
-	if (p + WIRE_TYPE_AT > (__u8 *)end || h.udp->source != port)
+	if (p + sizeof(magic) > (__u8 *)end || h.udp->source != port)
 		return ELEC_R_TC_OTHER;
 	magic = load4(p);
-	if (magic == WIRE_MAGIC_FRAGMENT || skb->gso_size)
+	if (magic == WIRE_MAGIC_FRAGMENT)
 		return ELEC_R_TC_FRAGMENT;
+	if (p + WIRE_TYPE_AT > (__u8 *)end)
+		return ELEC_R_TC_OTHER;
 	T = load8(p + 4);
 	one_register(T);
 	if (magic != WIRE_MAGIC || T > WIRE_TYPE_MAX ||
 	    p + WIRE_TYPE_AT + T + WIRE_FAST_LEN > (__u8 *)end)
 		return ELEC_R_TC_OTHER;
+	if (skb->gso_size)
+		return ELEC_R_TC_FRAGMENT;
 	if (!(load4(p + WIRE_TYPE_AT + T) & WIRE_BROADCAST))
 		return ELEC_R_TC_PLAIN;
 	if (IS_KIND(PREPARE, p, end, T))
