@@ -23,17 +23,8 @@
 
 #define TERM 7
 
-static int home, spaces[2];
 static struct elec *leader, *follower;
-static int sock;
-
-static void run(const char *command)
-{
-	if (system(command)) {
-		print_error("failed: %s\n", command);
-		fail();
-	}
-}
+static int spaces[2], sock;
 
 static void enter(int space)
 {
@@ -42,10 +33,16 @@ static void enter(int space)
 
 static struct elec *open_in(int space, uint32_t self)
 {
-	struct elec_member members[3] = { 0 };
+	struct elec_member members[3] = {0};
 	struct elec_options options = {
-		.iface = "eth0", .offloads = ELEC_OFFLOAD_ALL, .mode = ELEC_XDP_NATIVE,
-		.slots = 8, .lease_ms = 60000, .n = 3, .self = self, .members = members,
+		.iface = "eth0",
+		.offloads = ELEC_OFFLOAD_ALL,
+		.mode = ELEC_XDP_NATIVE,
+		.slots = 8,
+		.lease_ms = 60000,
+		.n = 3,
+		.self = self,
+		.members = members,
 	};
 	char error[4096] = "";
 	struct elec *e = NULL;
@@ -57,35 +54,38 @@ static struct elec *open_in(int space, uint32_t self)
 		members[i].port = htons(WIRE_PORT);
 	}
 	enter(space);
-	if (elec_open(&e, &options, error, sizeof(error)))
-		print_error("%s\n", error);
-	assert_non_null(e);
+	elec_open(&e, &options, error, sizeof(error));
+	assert_string_equal(error, "");
 	return e;
+}
+
+/* A namespace of its own; `command` is run in it. */
+static int make_space(const char *command)
+{
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	assert_int_equal(system(command), 0);
+	return open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 }
 
 static int build(void **state)
 {
-	struct sockaddr_in own = { .sin_family = AF_INET, .sin_port = htons(WIRE_PORT) };
+	struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons(WIRE_PORT)};
 	char command[512];
 
 	(void)state;
-	home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	for (int i = 1; i >= 0; i--) {
-		assert_int_equal(unshare(CLONE_NEWNET), 0);
-		spaces[i] = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	}
+	spaces[1] = make_space("true");
 	snprintf(command, sizeof(command),
-		 "ip link add eth0 address 02:00:00:00:00:01 type veth peer name eth0 address 02:00:00:00:00:02 netns /proc/%d/fd/%d",
+		 "ip link add eth0 address 02:00:00:00:00:01 type veth"
+		 " peer name eth0 address 02:00:00:00:00:02 netns /proc/%d/fd/%d"
+		 " && ip addr add 10.0.0.1/24 dev eth0 && ip link set eth0 up"
+		 " && ip neigh replace 10.0.0.2 lladdr 02:00:00:00:00:02 dev eth0"
+		 " && ethtool -K eth0 tx off >/dev/null",
 		 getpid(), spaces[1]);
-	run(command);
-	run("ip addr add 10.0.0.1/24 dev eth0 && ip link set eth0 up && "
-	    "ip neigh replace 10.0.0.2 lladdr 02:00:00:00:00:02 dev eth0 && "
-	    "ip neigh replace 10.0.0.3 lladdr 02:00:00:00:00:03 dev eth0 && "
-	    "ethtool -K eth0 tx off >/dev/null");
+	spaces[0] = make_space(command);
 	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(sock, (void *)&own, sizeof(own)), 0);
 	enter(spaces[1]);
-	run("ip addr add 10.0.0.2/24 dev eth0 && ip link set eth0 up && ethtool -K eth0 tx off >/dev/null");
+	assert_int_equal(system("ip link set eth0 up"), 0);
 	leader = open_in(spaces[0], 0);
 	follower = open_in(spaces[1], 1);
 	return 0;
@@ -98,17 +98,13 @@ static int clear(void **state)
 	elec_close(leader);
 	enter(spaces[1]);
 	elec_close(follower);
-	enter(home);
-	close(sock);
-	close(spaces[0]);
-	close(spaces[1]);
 	return 0;
 }
 
 /* An AppendEntries of one entry, in the wire's frame, with whatever body we like. */
 static void append(uint32_t term, uint32_t index, const char *body)
 {
-	uint32_t fast[3] = { term, index, index };
+	uint32_t fast[3] = {term, index, index};
 	size_t head = wire_head_len(WIRE_PREPARE), len = strlen(body);
 	uint8_t message[256];
 
@@ -119,7 +115,7 @@ static void append(uint32_t term, uint32_t index, const char *body)
 
 static void test_term_and_index(void **state)
 {
-	struct elec_message m[4];
+	struct elec_message m[8];
 
 	(void)state;
 	assert_int_equal(elec_thaw(leader, TERM, 0, 0), 0);
@@ -138,44 +134,30 @@ static void test_term_and_index(void **state)
 	/* Behind the fence nothing is acked; a stale term neither; the new term goes on. */
 	assert_int_equal(elec_freeze(follower), 2);
 	append(TERM, 3, "z=3");
-	assert_int_equal(elec_last(follower), 2);
 	assert_int_equal(elec_thaw(follower, TERM + 1, 0, 2), 0);
 	append(TERM, 3, "z=3");
 	assert_int_equal(elec_last(follower), 2);
 	assert_int_equal(elec_quorum(leader), 2);
-	elec_freeze(leader);
 	assert_int_equal(elec_thaw(leader, TERM + 1, 0, 3), 0);
 	append(TERM + 1, 3, "z=3");
 	assert_int_equal(elec_quorum(leader), 3);
 	assert_int_equal(elec_poll_message(follower, m, 4), 1);
 	assert_true(elec_advance(follower, 4)); /* 4 came another way */
-	append(TERM + 1, 5, "w=5");
-	assert_int_equal(elec_quorum(leader), 5);
-	assert_int_equal(elec_poll_message(follower, m, 4), 1);
-	assert_int_equal(m[0].first, 5);
-}
 
-static void test_log_full(void **state)
-{
-	struct elec_message m[16];
-
-	(void)state;
-	assert_int_equal(elec_thaw(leader, TERM + 2, 0, 100), 0);
-	assert_int_equal(elec_thaw(follower, TERM + 2, 0, 100), 0);
-	for (uint32_t index = 101; index <= 109; index++)
-		append(TERM + 2, index, "v");
-	assert_int_equal(elec_quorum(leader), 108); /* eight slots */
-	assert_int_equal(elec_poll_message(follower, m, 16), 8);
-	elec_consumed(follower, 108);
-	append(TERM + 2, 109, "v");
-	assert_int_equal(elec_quorum(leader), 109);
+	/* Eight slots: a reader that is behind by a whole log stops the acks until it has read. */
+	for (uint32_t index = 5; index <= 13; index++)
+		append(TERM + 1, index, "v");
+	assert_int_equal(elec_quorum(leader), 12);
+	assert_int_equal(elec_poll_message(follower, m, 8), 8);
+	elec_consumed(follower, 12);
+	append(TERM + 1, 13, "v");
+	assert_int_equal(elec_quorum(leader), 13);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_term_and_index),
-		cmocka_unit_test(test_log_full),
 	};
 
 	return cmocka_run_group_tests(tests, build, clear);
