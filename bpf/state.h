@@ -72,6 +72,19 @@ struct elec_control {
 
 #define ELEC_LINE __attribute__((aligned(64))) /* a cache line of its own */
 
+/*
+ * Whose memory is it? The journal and the maps of a replica carry the same ids. Where all
+ * of them agree, both were written by the same life of the same replica on a machine
+ * that has not restarted since.
+ */
+struct elec_ids {
+	__u64 cluster;	/* hash of the member list: addresses and ports, in order */
+	__u64 instance; /* random, new with each format and reset; 0: nobody has written here */
+	__u32 replica;	/* own index */
+	__u32 zero;
+	__u8 boot[16]; /* of the machine: /proc/sys/kernel/random/boot_id, as bytes */
+};
+
 struct elec_state {
 	__u64 gate ELEC_LINE;
 	__u64 stamp_ns ELEC_LINE; /* ns, monotonic clock */
@@ -84,6 +97,7 @@ struct elec_state {
 	__u64 committed ELEC_LINE;
 	__u64 acked[ELEC_REPLICAS_MAX] ELEC_LINE;
 	struct elec_control control[2] ELEC_LINE;
+	struct elec_ids ids ELEC_LINE; /* user space's alone */
 };
 
 /* One Prepare, as it stood in the UDP payload, at index (first op) mod (number of slots). */

@@ -108,18 +108,90 @@ int elec_open(struct elec **out, const struct elec_options *options, char *error
 	} else {
 		e->state = aligned_alloc(64, sizeof(*e->state));
 		ret = e->state ? 0 : -ENOMEM;
+		if (!ret)
+			memset(e->state, 0, sizeof(*e->state));
+	}
+	if (!ret) {
+		/* Pinned memory may have been left open: frozen before the programs see a packet. */
+		elec_freeze(e);
+		e->cursor = elec_last(e);
+		e->state->lease_ns = lease_ns(options->lease_ms);
+		e->state->wake_backlog = options->wake_backlog;
+		elec_stamp(e);
+		if (e->kernel)
+			ret = elec_kernel_attach(e, options, error, size);
 	}
 	if (ret) {
 		elec_close(e);
 		return ret;
 	}
-	memset(e->state, 0, sizeof(*e->state));
-	e->state->lease_ns = lease_ns(options->lease_ms);
-	e->state->wake_backlog = options->wake_backlog;
-	e->state->gate = ELEC_FROZEN;
-	elec_stamp(e);
 	*out = e;
 	return 0;
+}
+
+/* ---- after a crash ---- */
+
+/*
+ * From the last op that was taken out to the first slot that is not known. Between them
+ * may lie slots that were recorded and not yet counted as consumed, and ops that came by
+ * the socket, for which the gate was moved on: the caller knows both.
+ */
+static bool find_unknown(struct elec *e, uint32_t epoch, uint64_t known)
+{
+	uint32_t last = elec_last(e), cursor = LOAD(&e->state->consumed);
+
+	while (cursor < last) {
+		const struct elec_slot *slot = &e->log[(cursor + 1) & (e->slots - 1)];
+
+		if (slot->epoch == epoch && slot->first == cursor + 1 && slot->last > cursor &&
+		    slot->last <= last && slot->len <= ELEC_SLOT_DATA) {
+			if (slot->last > known)
+				break;
+			cursor = slot->last;
+		} else if (cursor + 1 <= known) {
+			cursor++;
+		} else {
+			return false;
+		}
+	}
+	e->cursor = cursor;
+	return true;
+}
+
+bool elec_resume(struct elec *e, const struct elec_ids *ids, uint32_t epoch, uint64_t known)
+{
+	uint32_t gate = epoch_of(e);
+
+	if (!e->kernel || memcmp(&e->state->ids, ids, sizeof(*ids)) != 0)
+		return false;
+	/* About to thaw: its gate was frozen and drained by then. */
+	if (gate == ((epoch - 1) & ELEC_EPOCH_MASK))
+		return true;
+	return gate == epoch && find_unknown(e, epoch, known);
+}
+
+void elec_reset(struct elec *e, const struct elec_ids *ids)
+{
+	struct elec_state *state = e->state;
+	/* Epochs go on: slots of an earlier life never look like this one's. */
+	uint64_t gate = ELEC_FROZEN | ELEC_WORD(epoch_of(e), 0);
+
+	STORE(&state->gate, gate);
+	state->consumed = state->sent = state->committed = 0;
+	memset(state->acked, 0, sizeof(state->acked));
+	memset(state->control, 0, sizeof(state->control));
+	state->ids = *ids;
+	e->cursor = 0;
+}
+
+uint32_t elec_next_epoch(const struct elec *e)
+{
+	return (epoch_of(e) + 1) & ELEC_EPOCH_MASK;
+}
+
+bool elec_has_log(const struct elec *e)
+{
+	return e->kernel;
 }
 
 void elec_close(struct elec *e)
@@ -194,6 +266,11 @@ int elec_poll_message(struct elec *e, struct elec_message *messages, int max)
 void elec_consumed(struct elec *e, uint64_t op)
 {
 	STORE(&e->state->consumed, op);
+}
+
+uint64_t elec_consumed_to(const struct elec *e)
+{
+	return LOAD(&e->state->consumed);
 }
 
 static int send_each(const struct elec *e, int socket, const uint8_t *message, size_t len)
@@ -303,7 +380,7 @@ int elec_thaw(struct elec *e, uint64_t view, uint32_t leader, uint64_t last)
 	if (view > WIRE_VIEW_MAX || last > UINT32_MAX || leader >= e->n)
 		return -ERANGE;
 	elec_freeze(e);
-	epoch = (epoch_of(e) + 1) & ELEC_EPOCH_MASK;
+	epoch = elec_next_epoch(e);
 	control = &e->state->control[epoch & 1];
 	*control = (struct elec_control){
 		.epoch = epoch,

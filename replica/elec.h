@@ -38,7 +38,8 @@ struct elec_options {
 	const char *iface; /* device that reaches the other replicas; NULL: no kernel programs */
 	unsigned int offloads; /* ELEC_OFFLOAD_* or-ed; 0: no kernel programs */
 	enum elec_xdp_mode mode;
-	const char *pin;       /* folder on a bpf file system for the maps, NULL: not pinned */
+	const char *pin;       /* folder on a bpf file system for the maps, NULL: not pinned;
+				  those that are there are used again, if they fit */
 	uint32_t slots;	       /* of the kernel log, a power of two; 0: ELEC_SLOTS_DEFAULT */
 	uint32_t lease_ms;     /* 0: 200 */
 	uint32_t wake_backlog; /* wake the sleeping reader when so many ops wait; 0: 1 */
@@ -54,8 +55,24 @@ struct elec_message {
 	uint32_t len;
 };
 
-/* Open, load, attach; the gate is frozen afterwards. `error` receives one sentence on failure. */
+/*
+ * Open, load, attach; the gate is frozen afterwards. `error` receives one sentence on failure;
+ * -EBUSY: another process has the pinned maps, or the device.
+ */
 int elec_open(struct elec **e, const struct elec_options *options, char *error, size_t error_size);
+/*
+ * After a crash, before anything else: the pinned maps of an earlier life under these ids,
+ * whose last thaw began `epoch` (or was about to). True: elec_poll_message() gives what it
+ * acked above `known`, up to which the own log is complete. False: the maps are others,
+ * or damaged, and nothing was changed: elec_reset().
+ */
+bool elec_resume(struct elec *e, const struct elec_ids *ids, uint32_t epoch, uint64_t known);
+/* Nothing of an earlier life counts: memory as new, under these ids. */
+void elec_reset(struct elec *e, const struct elec_ids *ids);
+/* The epoch that the next elec_thaw() begins. */
+uint32_t elec_next_epoch(const struct elec *e);
+/* False: no kernel programs, so nothing is acked but by the caller. */
+bool elec_has_log(const struct elec *e);
 /* Detaches and frees; pins stay. NULL is allowed. */
 void elec_close(struct elec *e);
 
@@ -72,6 +89,7 @@ void elec_stamp(struct elec *e);
 int elec_poll_message(struct elec *e, struct elec_message *messages, int max);
 /* Ops up to `op` are in the reader's own log: their slots may be used again. */
 void elec_consumed(struct elec *e, uint64_t op);
+uint64_t elec_consumed_to(const struct elec *e);
 
 /*
  * Send one Prepare (or another flagged kind) to every other replica through `socket`.

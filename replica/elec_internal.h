@@ -25,6 +25,9 @@ struct elec {
 
 /* Fills e->state, log, members' MACs, frame_max and kernel. 0 or -errno with `error`. */
 int elec_kernel_open(struct elec *e, const struct elec_options *options, char *error, size_t size);
+/* The programs go live; the gate is frozen by then. */
+int elec_kernel_attach(struct elec *e, const struct elec_options *options, char *error,
+		       size_t size);
 void elec_kernel_close(struct elec *e);
 int elec_kernel_wake_fd(const struct elec *e);
 void elec_kernel_awake(struct elec *e);

@@ -6,11 +6,13 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_link.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -27,6 +29,7 @@
 
 #define TC_PRIORITY 12345
 #define TC_HANDLE 0x12345
+#define KEPT 3 /* maps that are pinned */
 
 struct elec_kernel {
 	struct replica_bpf *skel;
@@ -34,6 +37,8 @@ struct elec_kernel {
 	int xdp_link;
 	struct bpf_tc_hook hook;
 	bool made_hook, made_filter;
+	int pin_fd; /* locked while the process lives */
+	bool pins_found;
 	size_t state_size, log_size;
 	int cpus;
 };
@@ -84,16 +89,73 @@ static int attach_tc(struct elec_kernel *k, const struct elec_options *o, char *
 	return ret;
 }
 
+/* The maps that outlive a process. */
+static void kept_maps(struct elec_kernel *k, struct bpf_map *maps[KEPT])
+{
+	maps[0] = k->skel->maps.elec_state;
+	maps[1] = k->skel->maps.elec_log;
+	maps[2] = k->skel->maps.elec_counts;
+}
+
+static bool map_fits(int fd, const struct bpf_map *map)
+{
+	struct bpf_map_info info = {0};
+	uint32_t size = sizeof(info);
+
+	return !bpf_obj_get_info_by_fd(fd, &info, &size) && info.type == bpf_map__type(map) &&
+	       info.value_size == bpf_map__value_size(map) &&
+	       info.max_entries == bpf_map__max_entries(map) &&
+	       info.map_flags == bpf_map__map_flags(map);
+}
+
+/* Locks the folder, then takes the maps in it, all of them or none, before loading. */
+static int find_pins(struct elec_kernel *k, const char *folder, char *error, size_t size)
+{
+	struct bpf_map *maps[KEPT];
+	int fd[KEPT], found = 0, ret = 0;
+	char path[256];
+
+	if (mkdir(folder, 0700) && errno != EEXIST)
+		goto failed;
+	k->pin_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (k->pin_fd < 0)
+		goto failed;
+	if (flock(k->pin_fd, LOCK_EX | LOCK_NB)) {
+		if (errno != EWOULDBLOCK)
+			goto failed;
+		snprintf(error, size, "another process has the maps in %s", folder);
+		return -EBUSY;
+	}
+	kept_maps(k, maps);
+	for (int i = 0; i < KEPT; i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, bpf_map__name(maps[i]));
+		fd[i] = bpf_obj_get(path);
+		found += fd[i] >= 0 && map_fits(fd[i], maps[i]);
+	}
+	for (int i = 0; i < KEPT; i++) {
+		if (found == KEPT && !ret)
+			ret = bpf_map__reuse_fd(maps[i], fd[i]);
+		if (fd[i] >= 0)
+			close(fd[i]);
+	}
+	k->pins_found = found == KEPT;
+	if (ret)
+		snprintf(error, size, "cannot use the maps in %s: %s", folder, strerror(-ret));
+	return ret;
+failed:
+	ret = -errno;
+	snprintf(error, size, "cannot use the folder %s: %s", folder, strerror(-ret));
+	return ret;
+}
+
 static int pin_maps(struct elec_kernel *k, const char *folder, char *error, size_t size)
 {
-	struct bpf_map *maps[] = {k->skel->maps.elec_state, k->skel->maps.elec_log,
-				  k->skel->maps.elec_counts};
+	struct bpf_map *maps[KEPT];
 	char path[256];
 	int ret = 0;
 
-	if (mkdir(folder, 0700) && errno != EEXIST)
-		ret = -errno;
-	for (size_t i = 0; !ret && i < sizeof(maps) / sizeof(*maps); i++) {
+	kept_maps(k, maps);
+	for (int i = 0; !ret && i < KEPT; i++) {
 		snprintf(path, sizeof(path), "%s/%s", folder, bpf_map__name(maps[i]));
 		if (unlink(path) && errno != ENOENT)
 			ret = -errno;
@@ -188,7 +250,7 @@ int elec_kernel_open(struct elec *e, const struct elec_options *o, char *error, 
 		return -ENOMEM;
 	}
 	e->kernel = k;
-	k->xdp_link = -1;
+	k->xdp_link = k->pin_fd = -1;
 	k->cpus = libbpf_num_possible_cpus();
 	k->hook.sz = sizeof(k->hook);
 	k->hook.attach_point = BPF_TC_EGRESS;
@@ -206,14 +268,27 @@ int elec_kernel_open(struct elec *e, const struct elec_options *o, char *error, 
 	k->skel->rodata->port = e->members[e->self].port;
 	k->skel->rodata->log_slots = e->slots;
 	bpf_map__set_max_entries(k->skel->maps.elec_log, e->slots);
+	if (o->pin) {
+		ret = find_pins(k, o->pin, error, size);
+		if (ret)
+			return ret;
+	}
 	ret = bpf_load(k->skel->obj, error, size);
 	if (!ret)
 		ret = map_memory(e, error, size);
-	if (!ret && o->pin)
+	if (!ret && o->pin && !k->pins_found)
 		ret = pin_maps(k, o->pin, error, size);
+	return ret;
+}
+
+int elec_kernel_attach(struct elec *e, const struct elec_options *o, char *error, size_t size)
+{
+	struct elec_kernel *k = e->kernel;
+	int ret = 0;
+
 	if (!o->iface)
-		return ret;
-	if (!ret && (e->offloads & (ELEC_OFFLOAD_ACK | ELEC_OFFLOAD_QUORUM)))
+		return 0;
+	if (e->offloads & (ELEC_OFFLOAD_ACK | ELEC_OFFLOAD_QUORUM))
 		ret = attach_xdp(k, o, error, size);
 	if (!ret && (e->offloads & ELEC_OFFLOAD_BROADCAST))
 		ret = attach_tc(k, o, error, size);
@@ -239,6 +314,8 @@ void elec_kernel_close(struct elec *e)
 	if (e->state)
 		munmap(e->state, k->state_size);
 	replica_bpf__destroy(k->skel);
+	if (k->pin_fd >= 0)
+		close(k->pin_fd);
 	free(k);
 }
 

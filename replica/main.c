@@ -44,6 +44,10 @@ int main(int argc, char **argv)
 		{"xdp", "MODE", "native or generic (native)", .text = &xdp},
 		{"app", "NAME", "what is replicated: kv or null (kv)", .text = &app},
 		{"pin", "DIR", "pin the maps there, on a bpf file system", .text = &options.pin},
+		{"journal", "FILE", "what outlives the process (with offloads: --pin too)",
+		 .text = &options.journal},
+		{"format", NULL, "make the journal: a new replica, not one that lost its file",
+		 .flag = &options.format},
 		{"lease-ms", "MS", "the kernel acks for a silent process so long (200)",
 		 .number = &lease_ms, .min = 20, .max = 60000},
 		{"log-slots", "N", "of the kernel log, 2 KiB each, a power of two (8192)",
@@ -86,6 +90,15 @@ int main(int argc, char **argv)
 			    "which device gets the programs? Give --iface NAME, or --offload none");
 		return EXIT_USAGE;
 	}
+	if (options.format && !options.journal) {
+		options_say(PROGRAM, "--format makes a journal: name it with --journal FILE");
+		return EXIT_USAGE;
+	}
+	if (options.journal && options.offloads && !options.pin) {
+		options_say(PROGRAM, "what the kernel acked must outlive the process too: give "
+				     "--pin DIR, or --offload none");
+		return EXIT_USAGE;
+	}
 	if (cluster_read(&cluster, config, error, sizeof(error))) {
 		options_say(PROGRAM, "%s", error);
 		return EXIT_FAILED;
@@ -113,8 +126,10 @@ int main(int argc, char **argv)
 		process_close(process);
 		return EXIT_FAILED;
 	}
-	process_run(process, &stop);
+	ret = process_run(process, &stop);
+	if (ret)
+		options_say(PROGRAM, "stopped: cannot write the journal: %s", strerror(-ret));
 	process_report(process, stdout);
 	process_close(process);
-	return 0;
+	return ret ? EXIT_FAILED : 0;
 }

@@ -21,6 +21,7 @@
 
 #include "replica/neighbour.h"
 #include "replica/process.h"
+#include "replica/restart.h"
 
 #define BURST 64
 #define DATAGRAM_MAX (WIRE_FRAGMENT_MAX + WIRE_FRAGMENT_HEAD + 1) /* one more: too long shows */
@@ -31,6 +32,8 @@
 struct process {
 	struct elec *elec;
 	struct vr *vr;
+	struct journal *journal; /* NULL: the core's memory is the log */
+	int failed;		 /* a record could not be written: nothing may be said any more */
 	const struct cluster *cluster;
 	uint32_t index;
 	int socket, epoll;
@@ -87,12 +90,63 @@ static void send_to(struct process *p, const struct vr_action *action, const str
 		flush(p);
 }
 
+static int record_entries(struct process *p, uint64_t first, uint64_t last)
+{
+	int ret = 0;
+
+	for (uint64_t op = first; !ret && op <= last; op++)
+		ret = journal_append_entry(p->journal, vr_entry(p->vr, op));
+	return ret;
+}
+
+static int record_snapshot(struct process *p)
+{
+	uint8_t *at;
+	int ret = journal_reserve_snapshot(p->journal, vr_snapshot_len(p->vr), &at);
+
+	return ret ? ret : journal_append_snapshot(p->journal, vr_snapshot(p->vr, at));
+}
+
+static int record(struct process *p, const struct vr_action *action)
+{
+	struct vr_view_state view;
+
+	if (!p->journal)
+		return 0;
+	switch (action->kind) {
+	case VR_RECORD_ENTRIES:
+		return record_entries(p, action->first, action->op);
+	case VR_RECORD_TRUNCATE:
+		return journal_append_truncate(p->journal, action->op);
+	case VR_RECORD_VIEW:
+		vr_view_state(p->vr, &view);
+		return journal_append_view(p->journal, &view);
+	case VR_RECORD_SNAPSHOT:
+		return record_snapshot(p);
+	default:
+		return 0;
+	}
+}
+
+static int thaw(struct process *p, const struct vr_action *action)
+{
+	int ret = 0;
+
+	if (p->journal && elec_has_log(p->elec))
+		ret = journal_append_epoch(p->journal, elec_next_epoch(p->elec));
+	if (!ret)
+		elec_thaw(p->elec, action->view, action->leader, action->op);
+	return ret;
+}
+
 static void carry_out(struct process *p, const struct vr_action *action)
 {
 	struct sockaddr_in to;
 
 	switch (action->kind) {
 	case VR_SEND:
+		if (action->op)
+			elec_sent(p->elec, action->op);
 		for (uint32_t i = 0; i < p->cluster->n; i++)
 			if (i == action->to || (action->to == VR_TO_ALL && i != p->index))
 				send_to(p, action, &p->cluster->replica[i]);
@@ -119,13 +173,15 @@ static void carry_out(struct process *p, const struct vr_action *action)
 		break;
 	case VR_THAW:
 		flush(p);
-		elec_thaw(p->elec, action->view, action->leader, action->op);
+		p->failed = thaw(p, action);
 		break;
 	case VR_RECORD_ENTRIES:
 	case VR_RECORD_TRUNCATE:
 	case VR_RECORD_VIEW:
 	case VR_RECORD_SNAPSHOT:
-		break; /* the core's memory is the log */
+		flush(p);
+		p->failed = record(p, action);
+		break;
 	}
 }
 
@@ -137,7 +193,7 @@ static enum vr_result step_once(struct process *p, const struct vr_event *event)
 	enum vr_result result = vr_step(p->vr, event, &out);
 
 	if (result != VR_FREEZE) {
-		for (uint32_t i = 0; i < out.count; i++)
+		for (uint32_t i = 0; i < out.count && !p->failed; i++)
 			carry_out(p, &out.actions[i]);
 		flush(p); /* the core's buffers are its own again at the next step */
 	}
@@ -161,7 +217,7 @@ static void drain(struct process *p)
 		event.now_us = now_us();
 		event.data = m->data;
 		event.len = m->len;
-		if (step_once(p, &event) != VR_OK)
+		if (step_once(p, &event) != VR_OK || p->failed)
 			return;
 		elec_consumed(p->elec, m->last);
 		p->polled_next++;
@@ -250,11 +306,25 @@ static void sleep_until(struct process *p, uint64_t deadline_us)
 	elec_awake(p->elec);
 }
 
+/* Behind a frozen gate with an empty kernel log the journal alone is the whole memory. */
+static int end_cleanly(struct process *p)
+{
+	uint64_t last = elec_freeze(p->elec);
+
+	if (!p->journal)
+		return 0;
+	drain(p);
+	if (p->failed || p->polled_next < p->polled_count || elec_consumed_to(p->elec) < last)
+		return p->failed;
+	return journal_mark_clean(p->journal);
+}
+
 int process_run(struct process *p, const volatile sig_atomic_t *stop)
 {
 	struct vr_event event = {.kind = VR_EVENT_START};
 
-	for (event.now_us = now_us(); !*stop; event.now_us = now_us()) {
+	drain(p); /* what the kernel acked in an earlier life */
+	for (event.now_us = now_us(); !*stop && !p->failed; event.now_us = now_us()) {
 		int received;
 
 		elec_stamp(p->elec);
@@ -267,7 +337,9 @@ int process_run(struct process *p, const volatile sig_atomic_t *stop)
 			continue;
 		sleep_until(p, vr_deadline(p->vr));
 	}
-	return 0;
+	if (!p->failed)
+		p->failed = end_cleanly(p);
+	return p->failed;
 }
 
 /* ---- open, report, close ---- */
@@ -357,6 +429,19 @@ static int open_core(struct process *p, const struct process_options *o, char *e
 	return p->vr ? 0 : -EINVAL;
 }
 
+static int open_journal(struct process *p, const struct process_options *o, char *error,
+			size_t size)
+{
+	const struct restart_options options = {
+		.path = o->journal,
+		.format = o->format,
+		.cluster = o->cluster,
+		.index = o->index,
+	};
+
+	return restart(&p->journal, p->elec, p->vr, &options, error, size);
+}
+
 int process_open(struct process **out, const struct process_options *options, char *error,
 		 size_t error_size)
 {
@@ -384,6 +469,8 @@ int process_open(struct process **out, const struct process_options *options, ch
 		ret = open_socket(p, error, error_size);
 	if (!ret)
 		ret = open_elec(p, options, error, error_size);
+	if (!ret && options->journal)
+		ret = open_journal(p, options, error, error_size);
 	if (ret) {
 		process_close(p);
 		return ret;
@@ -421,6 +508,7 @@ void process_close(struct process *p)
 		return;
 	elec_close(p->elec);
 	vr_close(p->vr);
+	journal_close(p->journal);
 	if (p->socket >= 0)
 		close(p->socket);
 	if (p->epoll >= 0)

@@ -22,6 +22,8 @@ struct process_options {
 	unsigned int offloads;
 	enum elec_xdp_mode mode;
 	const char *pin; /* folder for the maps' pins, or NULL */
+	const char *journal; /* file; NULL: nothing outlives the process */
+	bool format;	     /* make the journal first: a new replica */
 	const struct app *app;
 	uint32_t lease_ms, log_slots, wake_backlog; /* 0: elec's defaults */
 };
@@ -29,7 +31,7 @@ struct process_options {
 /* 0 or -errno with one sentence in `error`; nothing is left behind then. */
 int process_open(struct process **p, const struct process_options *options, char *error,
 		 size_t error_size);
-/* Serves until *stop is set. 0 or -errno. */
+/* Serves until *stop is set. 0, or -errno: the journal cannot be written. */
 int process_run(struct process *p, const volatile sig_atomic_t *stop);
 /* One line of JSON: what this replica is and what it counted. */
 void process_report(struct process *p, FILE *out);

@@ -161,11 +161,14 @@ void check_start(struct node *node)
 	own->status = VR_NORMAL;
 }
 
-void check_lost(struct node *node)
+void check_lost(struct node *node, bool journal, bool maps)
 {
 	struct own_log *own = own_of(node);
 
-	own->base = own->last = own->kernel_last = 0;
+	if (journal)
+		own->base = own->last = 0;
+	if (maps)
+		own->kernel_last = 0;
 }
 
 /* ---- the journal ---- */

@@ -64,8 +64,6 @@ void node_open(struct node *node, struct sim *s, uint32_t index)
 				      MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 	if (node->coroutine->stack == MAP_FAILED)
 		abort();
-	if (node->kernel)
-		kernel_reset(node->kernel);
 	files_open(node);
 }
 

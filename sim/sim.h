@@ -224,7 +224,7 @@ struct node {
 	struct held held[NODE_HELD_MAX];
 	uint32_t held_used;
 
-	char folder[64]; /* its files */
+	char journal[64]; /* its file */
 };
 
 void node_open(struct node *node, struct sim *s, uint32_t index);
@@ -289,7 +289,7 @@ bool history_settled(const struct sim *s);
 void check_open(struct sim *s);
 void check_close(struct sim *s);
 void check_start(struct node *node);
-void check_lost(struct node *node); /* its journal is gone */
+void check_lost(struct node *node, bool journal, bool maps); /* gone */
 /* The journal of a node has these now. */
 void check_entry(struct node *node, const struct entry *e);
 void check_truncate(struct node *node, uint64_t op);

@@ -375,21 +375,93 @@ WRAP(enum vr_result, vr_step, struct vr *vr, const struct vr_event *event, struc
 	result = __real_vr_step(vr, event, out);
 	node->busy_ns += STEP_NS;
 	check_step(node, event, result, out);
-	for (uint32_t i = 0; result != VR_FREEZE && i < out->count; i++) {
-		const struct vr_action *a = &out->actions[i];
-
-		if (a->kind == VR_RECORD_ENTRIES)
-			for (uint64_t op = a->first; op <= a->op; op++)
-				check_entry(node, vr_entry(vr, op));
-		else if (a->kind == VR_RECORD_TRUNCATE)
-			check_truncate(node, a->op);
-		else if (a->kind == VR_RECORD_SNAPSHOT)
-			check_snapshot(node, a->op);
-		else if (a->kind == VR_RECORD_VIEW)
-			check_view(node);
-	}
 	node_point("after a step");
 	return result;
+}
+
+/* ---- the journal ---- */
+
+WRAP(int, journal_open, struct journal **j, const char *path, const struct elec_ids *ids,
+     uint64_t limit, char *error, size_t size)
+{
+	return __real_journal_open(j, path, ids, limit ? limit : JOURNAL_LIMIT, error, size);
+}
+
+WRAP(int, journal_reset, struct journal *j, const struct elec_ids *ids,
+     const struct vr_view_state *first)
+{
+	int ret;
+
+	node_point("before reset");
+	ret = __real_journal_reset(j, ids, first);
+	if (!ret)
+		check_lost(node_current, true, false);
+	node_point("after reset");
+	return ret;
+}
+
+WRAP(int, journal_append_entry, struct journal *j, const struct entry *e)
+{
+	int ret;
+
+	node_point("before an entry");
+	ret = __real_journal_append_entry(j, e);
+	if (!ret)
+		check_entry(node_current, e);
+	node_point("after an entry");
+	return ret;
+}
+
+WRAP(int, journal_append_truncate, struct journal *j, uint64_t op)
+{
+	int ret;
+
+	node_point("before truncate");
+	ret = __real_journal_append_truncate(j, op);
+	if (!ret)
+		check_truncate(node_current, op);
+	node_point("after truncate");
+	return ret;
+}
+
+WRAP(int, journal_append_view, struct journal *j, const struct vr_view_state *state)
+{
+	int ret;
+
+	node_point("before view state");
+	ret = __real_journal_append_view(j, state);
+	if (!ret)
+		check_view(node_current);
+	node_point("after view state");
+	return ret;
+}
+
+WRAP(int, journal_append_epoch, struct journal *j, uint32_t epoch)
+{
+	int ret;
+
+	node_point("before epoch");
+	ret = __real_journal_append_epoch(j, epoch);
+	node_point("after epoch");
+	return ret;
+}
+
+WRAP(int, journal_append_snapshot, struct journal *j, uint64_t op)
+{
+	int ret;
+
+	node_point("before snapshot");
+	ret = __real_journal_append_snapshot(j, op);
+	if (!ret)
+		check_snapshot(node_current, op);
+	node_point("after snapshot");
+	return ret;
+}
+
+WRAP(int, journal_mark_clean, struct journal *j)
+{
+	node_point("before the clean mark");
+	return __real_journal_mark_clean(j);
 }
 
 /* ---- elec ---- */
@@ -410,7 +482,14 @@ WRAP(int, elec_kernel_open, struct elec *e, const struct elec_options *o, char *
 	e->log = loaded->log;
 	e->slots = loaded->slots;
 	e->kernel = loaded->kernel;
-	kernel_attach(node);
+	return 0;
+}
+
+WRAP(int, elec_kernel_attach, struct elec *e, const struct elec_options *o, char *error, size_t size)
+{
+	if (!node_current)
+		return __real_elec_kernel_attach(e, o, error, size);
+	kernel_attach(node_current);
 	return 0;
 }
 
