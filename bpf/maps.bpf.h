@@ -12,10 +12,6 @@
 #include "bpf/state.h"
 #include "bpf/wire.h"
 
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "the wire is little-endian and the programs read it in place"
-#endif
-
 /* Set before loading; the verifier then drops the code of what is switched off. */
 const volatile __u32 offloads = ELEC_OFFLOAD_ALL;
 const volatile __be16 port = bpf_htons(WIRE_PORT);   /* the replica's own UDP port */

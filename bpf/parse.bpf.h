@@ -9,6 +9,7 @@
 #include <linux/if_ether.h>
 
 #include "bpf/csum.bpf.h"
+#include "bpf/kind.bpf.h"
 
 #define IP_AT ((__u32)sizeof(struct ethhdr))
 #define UDP_AT (IP_AT + (__u32)sizeof(struct iphdr))
@@ -35,40 +36,10 @@ struct message {
 	__u32 fast[3]; /* the fast header */
 };
 
-static __always_inline __u64 load8(const void *p)
-{
-	return *(const __u64 *)p; /* packets are not aligned; the kernel's BPF machines bear it */
-}
-
-static __always_inline __u32 load4(const void *p)
-{
-	return *(const __u32 *)p;
-}
-
 static __always_inline struct headers headers_at(void *frame)
 {
 	return (struct headers){frame, frame + IP_AT, frame + UDP_AT, frame + PAYLOAD_AT};
 }
-
-/* Compare n (>= 8) bytes by words, the last one overlapping. `name` is constant: it folds away. */
-static __always_inline bool name_is(const __u8 *p, const char *name, __u32 n)
-{
-	__u64 word;
-
-#pragma unroll
-	for (__u32 i = 0; i + 8 <= n; i += 8) {
-		__builtin_memcpy(&word, name + i, 8);
-		if (load8(p + i) != word)
-			return false;
-	}
-	__builtin_memcpy(&word, name + n - 8, 8);
-	return load8(p + n - 8) == word;
-}
-
-/* Is the message at p, whose type name is T bytes long, of kind `id`? The whole name counts. */
-#define IS_KIND(id, p, end, T)                                                                     \
-	((T) == WIRE_T_##id && (p) + WIRE_TYPE_AT + WIRE_T_##id <= (__u8 *)(end) &&                \
-	 name_is((p) + WIRE_TYPE_AT, WIRE_TYPE_##id, WIRE_T_##id))
 
 /* Ethernet, IPv4 and UDP for the replica's port. PARSED or a reason. */
 static __always_inline int parse_headers(const struct headers *h, void *end, __u32 frame_len)
