@@ -25,9 +25,11 @@ for _name in ("bpf_map__name", "bpf_program__name"):
 
 XDP_VERDICTS = ("aborted", "drop", "pass", "tx", "redirect")
 BPF_PROG_TYPE_XDP = 6
+PROGRAM_TYPES = {"xdp": BPF_PROG_TYPE_XDP, "tc": 3}
 BPF_XDP = 37
 XDP_FLAGS = {"generic": 1 << 1, "native": 1 << 2}
 BPF_MAP_TYPE_ARRAY = 2
+BPF_MAP_TYPE_RINGBUF = 27
 BPF_TC_EGRESS = 2
 PER_CPU = (5, 6, 10, 21)  # map types: hash, array, LRU hash, cgroup storage
 BPF_F_MMAPABLE = 1 << 10
@@ -228,9 +230,13 @@ INTEGERS = {1: ctypes.c_uint8, 2: ctypes.c_uint16, 4: ctypes.c_uint32, 8: ctypes
 
 
 class Object:
-    """An object file, loaded. Raises BpfError with the end of the verifier's log."""
+    """An object file, loaded. Raises BpfError with the end of the verifier's log.
 
-    def __init__(self, path, rodata=None, max_entries=None, flags=None):
+    `types`: {program: "xdp" or "tc"}, for an object whose sections do not tell: these programs
+    are loaded and no others, and no map is pinned, whatever the object says.
+    """
+
+    def __init__(self, path, rodata=None, max_entries=None, flags=None, types=None):
         self.handle = None
         self.views = []
         del log_lines[:]
@@ -244,6 +250,8 @@ class Object:
         for handle in self._each(lib.bpf_object__next_map):
             name = lib.bpf_map__name(handle).decode()
             self.maps[name] = Map(self, name, handle)
+            if types is not None:
+                check(lib.bpf_map__set_pin_path(handle, None), name)
         for name, entries in (max_entries or {}).items():
             check(lib.bpf_map__set_max_entries(self.maps[name].handle, c_uint32(entries)), name)
         self._set_rodata(rodata or {})
@@ -251,6 +259,10 @@ class Object:
             name = lib.bpf_program__name(handle).decode()
             if name in (flags or {}):
                 check(lib.bpf_program__set_flags(handle, c_uint32(flags[name])), name)
+            if types is not None:
+                check(lib.bpf_program__set_autoload(handle, name in types), name)
+            if name in (types or {}):
+                check(lib.bpf_program__set_type(handle, PROGRAM_TYPES[types[name]]), name)
         ret = lib.bpf_object__load(self.handle)
         if ret < 0:
             self.close()
@@ -309,6 +321,10 @@ class Map:
     def per_cpu(self):
         return lib.bpf_map__type(self.handle) in PER_CPU
 
+    @property
+    def is_ring(self):
+        return lib.bpf_map__type(self.handle) == BPF_MAP_TYPE_RINGBUF
+
     def lookup(self, key):
         """The value of a key (an int: an index); of a per-CPU map a list, one value a CPU."""
         key = struct.pack("=I", key) if isinstance(key, int) else key
@@ -333,6 +349,42 @@ class Map:
         stride = (self.value_size + 7) // 8 * 8
         length = (stride * self.max_entries + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
         return mmap.mmap(self.fd, length, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+
+    def lookup_all(self):
+        """Of an array: the values of all keys, as they stand in memory."""
+        values = ctypes.create_string_buffer(self.value_size * self.max_entries)
+        self._batch(lib.bpf_map_lookup_batch, (None, byref(c_uint32())), values)
+        return values.raw
+
+    def update_all(self, values):
+        """Of an array: the opposite."""
+        self._batch(lib.bpf_map_update_batch, (), bytes(values))
+
+    def _batch(self, call, cursor, values):
+        count = c_uint32(self.max_entries)
+        keys = struct.pack("=%dI" % count.value, *range(count.value))
+        ret = call(self.fd, *cursor, c_char_p(keys), values, byref(count), None)
+        if ret != -errno.ENOENT:  # says only that there is no next key
+            check(ret, self.name)
+
+    def ring_records(self):
+        """Of a ring buffer: the records that were submitted, taken out of it."""
+        size = self.max_entries
+        with mmap.mmap(self.fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE) \
+                as consumer, mmap.mmap(self.fd, mmap.PAGESIZE + 2 * size, mmap.MAP_SHARED,
+                                       mmap.PROT_READ, offset=mmap.PAGESIZE) as producer:
+            at, = struct.unpack_from("=Q", consumer)
+            end, = struct.unpack_from("=Q", producer)
+            records = []
+            while at < end:
+                start = mmap.PAGESIZE + at % size
+                head, = struct.unpack_from("=I", producer, start)
+                length = head & (1 << 30) - 1
+                if not head >> 30:  # neither busy nor discarded
+                    records.append(producer[start + 8:start + 8 + length])
+                at += (8 + length + 7) // 8 * 8
+            consumer[:8] = struct.pack("=Q", end)
+        return records
 
     def ring_drain(self):
         """Of a ring buffer: all that is in it counts as read."""

@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""Runs every case on every executor; `--conformance` closes with a table and a count of cases."""
+"""Runs every case on every executor; `--conformance` closes with a table and a count of cases.
+
+`--object FILE.o --profile FILE.yaml` runs them on somebody else's programs (profile.py). A
+case file, a profile or an object that cannot be used ends the run at once: one sentence,
+exit status 2.
+"""
 
 import os
+import sys
 
 import pytest
 
 from . import cases, executors
+from .profile import OBJECT, OURS, Profile, ProfileError
 
 FAILURES = os.path.normpath(os.path.join(os.path.dirname(__file__), "../../build/conformance"))
 
@@ -16,7 +23,8 @@ class Results:
     def __init__(self):
         self.cases = {}
         self.verdicts = {}  # {(case name, executor): "passed" or "failed"}
-        self.left_out = {}  # {(reason): {executor: number of cases}}
+        self.left_out = {}  # {reason: {executor: number of cases}}
+        self.foreign = {}  # {reason: number of cases} that do not apply to the programs
 
     def note(self, case, executor, verdict):
         self.cases[case.name] = case
@@ -42,6 +50,8 @@ class Results:
         lines = ["promise " + "".join(f"{name:>12}" for name in ran)]
         for promise in cases.PROMISES:
             lines.append(f"{promise:8}" + "".join(f"{self._share(promise, name):>12}" for name in ran))
+        for reason, number in self.foreign.items():
+            lines.append(f"cases that do not apply: {number}: {reason}")
         for reason, by_executor in self.left_out.items():
             shown = ", ".join(f"{n} of {executor}" for executor, n in by_executor.items())
             lines.append(f"cases left out: {shown}: {reason}")
@@ -65,6 +75,60 @@ def pytest_addoption(parser):
     parser.addoption(
         "--conformance", action="store_true", help="close with a table, promise x executor, and a count of cases"
     )
+    parser.addoption("--object", metavar="FILE.o", help="test the programs of this object file, not ours")
+    parser.addoption("--profile", metavar="FILE.yaml", help="its names and layout (default: paxrack.yaml)")
+
+
+SUBJECT = pytest.StashKey()  # (object file, Profile): whose programs are tested
+ABOUT_OURS = ("test_cases.py", "test_report.py", "test_profile.py")
+
+
+def subject_of(config):
+    if SUBJECT not in config.stash:
+        path = config.getoption("--object", default=None)
+        profile = Profile(config.getoption("--profile", default=None) or OURS)
+        config.stash[SUBJECT] = (os.path.relpath(path) if path else OBJECT, profile)
+    return config.stash[SUBJECT]
+
+
+def is_foreign(config):
+    return bool(config.getoption("--object", default=None) or config.getoption("--profile", default=None))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Before anything runs: are the files that were given any good?"""
+    try:
+        cases.load_all()
+        path, profile = subject_of(config)
+        if is_foreign(config) and os.geteuid() == 0:
+            executors.open_programs(path, profile).close()
+    except (cases.CaseError, ProfileError) as e:
+        print(e, file=sys.stderr)
+        return 2
+    return None
+
+
+def pytest_report_header(config):
+    if not is_foreign(config):
+        return None
+    path, profile = subject_of(config)
+    return f"object: {path}, profile: {profile.path} ({profile.data.get('about', 'no word about it')})"
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Tests of the suite itself say nothing about somebody else's programs."""
+    name = collection_path.name
+    if is_foreign(config) and (
+        name in ABOUT_OURS or name == "test_frozen_late.py" and subject_of(config)[1].mapped
+    ):
+        return True
+    return None
+
+
+@pytest.fixture
+def subject(request):
+    return subject_of(request.config)
 
 
 @pytest.fixture
@@ -81,7 +145,7 @@ def failures_folder():
 def executor(request):
     """One of the executors, opened once."""
     try:
-        opened = executors.OPEN[request.param]()
+        opened = executors.OPEN[request.param](*subject_of(request.config))
     except executors.Unavailable as e:
         pytest.skip(f"{request.param}: {e}")
     yield opened
@@ -91,19 +155,31 @@ def executor(request):
 def pytest_generate_tests(metafunc):
     if "case" not in metafunc.fixturenames:
         return
-    every, pairs = cases.load_all(), []
+    try:
+        every, pairs = cases.load_all(), []
+    except cases.CaseError as e:
+        pytest.fail(str(e), pytrace=False)
+    profile, foreign = subject_of(metafunc.config)[1], is_foreign(metafunc.config)
     for name in executors.OPEN:
+        if foreign and name == "model":
+            continue  # it has nothing to say about somebody else's programs
         for case in every:
+            if foreign and profile.why_not(case):
+                continue
             if name in case.skip:
                 RESULTS.leave_out(case, name, case.skip[name])
             else:
                 pairs.append(pytest.param(name, case, id=f"{name}-{case.name}"))
+    for case in every if foreign else ():
+        reason = profile.why_not(case)
+        if reason:
+            RESULTS.foreign[reason] = RESULTS.foreign.get(reason, 0) + 1
     metafunc.parametrize("executor, case", pairs, indirect=["executor"], scope="session")
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_sessionfinish(session):
     yield
-    if session.config.getoption("--conformance", default=False):
+    if session.config.getoption("--conformance", default=False) or is_foreign(session.config):
         passed, failed = RESULTS.count()
         print("\n".join([""] + RESULTS.table() + [f"{passed} passed, {failed} failed"]))

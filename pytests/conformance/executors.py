@@ -23,6 +23,8 @@ import bpf
 import net
 
 from . import model
+from .mapped import MappedPrograms
+from .profile import OBJECT, OURS, Profile, ProfileError
 from .programs import Programs
 
 
@@ -48,6 +50,10 @@ class Executor:
     def send(self, program, frame, context):
         raise NotImplementedError
 
+    def adapted(self, case):
+        """The case as this executor can show it."""
+        return case
+
     def close(self):
         pass
 
@@ -72,27 +78,45 @@ class ModelExecutor(Executor):
 
 # -- the loaded programs -------------------------------------------------------------------
 
-OBJECT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build/replica.bpf.o")
+
+def open_programs(path, profile, offloads=model.OFFLOAD_ALL, port=model.PORT, slot_count=128, frags=False):
+    """An object's programs, loaded as a profile says; ProfileError when they do not fit it."""
+    if profile.mapped:
+        return MappedPrograms(path, profile, frags)
+    try:
+        return Programs(path, offloads, port, slot_count, frags, profile.data["programs"])
+    except KeyError as e:
+        missing = str(e.args[0])
+    except StopIteration:
+        missing = "constant (section .rodata)"
+    except bpf.BpfError as e:
+        raise ProfileError(str(e)) from None
+    raise ProfileError(f"{path} does not fit {profile.path}: it has no {missing}")
 
 
 class ProgramsExecutor(Executor):
     """What runs loaded programs: one load for each set of constants that cases ask for."""
 
-    def __init__(self, path=OBJECT):
-        self.path = path
+    def __init__(self, path=OBJECT, profile=None):
+        self.path, self.profile = path, profile or Profile(OURS)
         self.loaded = {}
         self.programs = None
 
     def choose(self, state, frags=False):
         """The programs loaded with a state's constants."""
         key = (state.offloads, state.port, state.slot_count, frags)
+        if self.profile.mapped:  # constants of its own
+            key = (model.OFFLOAD_ALL, model.PORT, 128, frags)
         if key not in self.loaded:
-            self.loaded[key] = Programs(self.path, *key)
+            self.loaded[key] = open_programs(self.path, self.profile, *key)
         return self.loaded[key]
 
     def load(self, state):
         self.programs = self.choose(state)
         self.programs.load(state)
+
+    def adapted(self, case):
+        return self.profile.adapted(case, self.choose(case.steps[0].before))
 
     def close(self):
         for programs in self.loaded.values():
@@ -135,8 +159,8 @@ class TestRunExecutor(ProgramsExecutor):
     __test__ = False  # not a test class, whatever its name says to pytest
     TC = {0: "OK", 2: "SHOT", 4: "STOLEN", 0xFFFFFFFF: "UNSPEC"}
 
-    def __init__(self, path=OBJECT):
-        super().__init__(path)
+    def __init__(self, path=OBJECT, profile=None):
+        super().__init__(path, profile)
         self.namespace = net.Namespace("testrun")
         with self.namespace:
             self.tap = Tap("tap0")
@@ -187,9 +211,10 @@ class TestRunExecutor(ProgramsExecutor):
             struct.pack_into("=I", ctx, 41 * 4, 2)
             struct.pack_into("=I", ctx, 44 * 4, 300)
         with contextlib.nullcontext() if context.link else self.tap.down():
-            number, out, _ = self.programs.tc.run(frame, bytes(ctx))
+            with self.programs.leaving_by(self.tap.index):
+                number, out, _ = self.programs.tc.run(frame, bytes(ctx))
         verdict = self.TC.get(number, str(number))
-        return verdict, ([out] if verdict == "OK" else []) + self.tap.frames()
+        return self.programs.left(frame, verdict, ([out] if verdict == "OK" else []) + self.tap.frames())
 
 
 class LiveExecutor(ProgramsExecutor):
@@ -205,8 +230,8 @@ class LiveExecutor(ProgramsExecutor):
     # Of a barrier: frames that are no UDP come in, the stack's answer goes out.
     NOISE = {**net.BARRIER_NOISE, "tc-other": 1}
 
-    def __init__(self, mode, path=OBJECT):
-        super().__init__(path)
+    def __init__(self, mode, path=OBJECT, profile=None):
+        super().__init__(path, profile)
         self.name = self.mode = mode
         self.cpus = os.sched_getaffinity(0)
         self.spaces = net.namespaces(2, mode)
@@ -230,7 +255,8 @@ class LiveExecutor(ProgramsExecutor):
         if self.attached:
             self.link.close()
             with self.near.namespace:
-                bpf.detach_tc_egress(self.near.index)
+                if self.attached.tc:
+                    bpf.detach_tc_egress(self.near.index)
 
     def load(self, state):
         super().load(state)
@@ -239,7 +265,8 @@ class LiveExecutor(ProgramsExecutor):
             self.attached = self.programs
             with self.near.namespace:
                 self.link = self.programs.xdp.attach_xdp(self.near.index, self.mode)
-                self.programs.tc.attach_tc_egress(self.near.index)
+                if self.programs.tc:
+                    self.programs.tc.attach_tc_egress(self.near.index)
 
     @contextlib.contextmanager
     def _one_cpu(self):
@@ -265,17 +292,18 @@ class LiveExecutor(ProgramsExecutor):
             counters["tc-plain"] = again
             counters = {name: n for name, n in counters.items() if n}
             verdict = "STOLEN" if any(model.REASONS[n].verdict == "drop" for n in counters) else "OK"
+            verdict, sent = self.programs.left(frame, verdict, sent)
             return Outcome(verdict, counters, sent, state)
         verdict = "TX" if sent else "PASS" if passed else "DROP"
         return Outcome(verdict, counters, sent + passed, state)
 
 
-# The executors, in the order in which they run.
+# The executors, in the order in which they run: each by an object and its profile.
 OPEN = {
-    "model": ModelExecutor,
+    "model": lambda path, profile: ModelExecutor(),
     "testrun": TestRunExecutor,
-    "generic": lambda: LiveExecutor("generic"),
-    "native": lambda: LiveExecutor("native"),
+    "generic": lambda path, profile: LiveExecutor("generic", path, profile),
+    "native": lambda path, profile: LiveExecutor("native", path, profile),
 }
 
 

@@ -10,7 +10,7 @@ def test_case(case, executor, results, failures_folder):
     """One case on one executor: each step gives what the case says."""
     results.note(case, executor.name, "failed")  # until it has held to the end
     try:
-        for number, (step, outcome) in enumerate(executors.run_case(executor, case)):
+        for number, (step, outcome) in enumerate(executors.run_case(executor, executor.adapted(case))):
             if report.compare(step, outcome):
                 story = report.failure(case, number, step, outcome, executor.name, failures_folder)
                 pytest.fail(story, pytrace=False)

@@ -11,7 +11,7 @@ import os
 import pytest
 
 from . import cases, executors, model
-from .programs import BUSY, FROZEN, Programs
+from .programs import BUSY, FROZEN
 
 CASE = next(case for case in cases.load_all() if case.name == "payload-that-fills-a-slot")
 TRIALS = 100_000  # each hits with a chance of some percent
@@ -38,13 +38,13 @@ def freezer(memory, at, claimed, cpu):
         gate.release()
 
 
-def test_frozen_between_claim_and_publish():
+def test_frozen_between_claim_and_publish(subject):
     """No ack, the last op stays, the gate is not busy, the packet goes on unchanged."""
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) < 2:
         pytest.skip("a race needs two CPUs")
     step = CASE.steps[0]
-    programs = Programs(executors.OBJECT, slot_count=step.before.slot_count)
+    programs = executors.open_programs(*subject, slot_count=step.before.slot_count)
     at = programs.layout.at["gate"] // 8
     rest = model.word(step.before.epoch, step.before.last)
     hits = 0
