@@ -164,7 +164,8 @@ int bench_open(struct bench **out, char *error, size_t size)
 		return 0;
 	}
 	if (!error[0])
-		snprintf(error, size, "cannot set the programs up: %s", strerror(-ret));
+		snprintf(error, size, "cannot set the programs up: %s%s", strerror(-ret),
+			 ret == -EPERM ? "; run as root" : "");
 	bench_close(b);
 	return ret;
 }
