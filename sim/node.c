@@ -155,8 +155,6 @@ void node_start(struct node *node)
 
 	node->status = NODE_UP;
 	node->life++;
-	node->stop = 0;
-	node->crash_in = node->pause_in = -1;
 	node->waiting = node->woken = node->paused = node->run_missed = false;
 	node->busy_ns = 0;
 	node->point = "start";
@@ -173,6 +171,8 @@ void node_start(struct node *node)
 static void gone(struct node *node)
 {
 	node->status = NODE_DOWN;
+	node->stop = 0;
+	node->crash_in = node->pause_in = -1;
 	node->generation++;
 	node->waiting = false;
 	node->vr = NULL;
@@ -284,7 +284,6 @@ void node_crash(struct node *node, enum sim_fault how)
 		return;
 	story(node->sim, "r%u killed at %s%s", node->index, node->point,
 	      how == SIM_FAULT_AMNESIA ? ", files lost" : "");
-	node->crash_in = -1;
 	gone(node);
 	if (how == SIM_FAULT_AMNESIA)
 		files_lose(node, node->lose_journal, node->lose_maps);

@@ -168,6 +168,8 @@ static void revive(struct node *node)
 {
 	if (node->crash_in >= 0)
 		node_crash(node, node->crash_how);
+	else if (node->stop)
+		node_crash(node, SIM_FAULT_CRASH); /* it takes too long to end in good order */
 	if (node->status == NODE_DOWN)
 		node_start(node);
 }
