@@ -32,7 +32,7 @@ NETNS := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard netns/test_*.c),$(wildc
 TOPO := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcard topo/*.c))) $(O)/bpf/load.o
 UNITS := $(patsubst %.c,$(B)/%,$(notdir $(wildcard replica/test_*.c netns/test_*.c topo/test_*.c)))
 BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
-FUZZERS := decode journal
+FUZZERS := decode journal core
 PROGRAMS := $(B)/rack $(B)/replica $(B)/client $(B)/sim
 
 .PHONY: all run test sim conformance fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz programs units
@@ -62,7 +62,7 @@ fuzz: deps-build ## random packets against the model: TIME=s SEED=n JOBS=n, AT=n
 	$(Q)$(B)/fuzz $(if $(TIME),--time $(TIME)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(JOBS),--jobs $(JOBS)) $(if $(AT),--at $(AT))
 
-fuzz-decode: deps-build deps-fuzz ## libFuzzer on the message decoder and the journal reader for TIME=60 seconds
+fuzz-decode: deps-build deps-fuzz ## libFuzzer on message decoder, journal reader and core for TIME=60 seconds
 	$(Q)$(MAKE) $(if $(Q),-s) $(FUZZERS:%=$(B)/fuzz_%)
 	$(Q)tools/fuzz-decode $(B) $(or $(TIME),60) $(FUZZERS)
 
@@ -99,10 +99,12 @@ $(B)/test_%: $(O)/replica/test_%.o $(REPLICA)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf -lcmocka
 
-FUZZED := wire message vr.pb journal journal_append journal_file journal_record crc32c
+# The core takes its large pieces of memory from fuzz_core.c.
+$(B)/fuzz_core: FUZZ_LINK = -Wl,--wrap=malloc,--wrap=calloc,--wrap=free
+FUZZED := wire message vr.pb crc32c app kv $(basename $(notdir $(wildcard replica/journal*.c replica/vr*.c)))
 $(B)/fuzz_%: $(O)/fuzz/fuzz_%.o $(FUZZED:%=$(O)/fuzz/%.o)
 	$(call say,LINK,$@)
-	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ -lprotobuf-nanopb
+	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer $(FUZZ_LINK) -o $@ $^ -lprotobuf-nanopb
 $(O)/fuzz/%.o: replica/%.c | $(B)/vr.pb.h
 	$(call say,FUZZ,$<)
 	$(Q)mkdir -p $(@D)
