@@ -104,6 +104,7 @@ static __always_inline __u32 quorum_op(struct elec_state *state, const struct el
 /*
  * S6. Of a MyPrepareOK every byte has been compared by now (framing and name by
  * parse_message(), the body with the fast header), so its sum is known without reading it again.
+ * A PrepareOK is copied for it; one that does not fit a slot cannot be tested and does not pass.
  */
 static __always_inline bool ack_tested(struct xdp_md *ctx, const struct headers *h,
 				       const struct message *m)
