@@ -322,6 +322,11 @@ class Map:
         return lib.bpf_map__type(self.handle) in PER_CPU
 
     @property
+    def cpus(self):
+        """Values that stand behind one key."""
+        return lib.libbpf_num_possible_cpus() if self.per_cpu else 1
+
+    @property
     def is_ring(self):
         return lib.bpf_map__type(self.handle) == BPF_MAP_TYPE_RINGBUF
 
@@ -329,10 +334,9 @@ class Map:
         """The value of a key (an int: an index); of a per-CPU map a list, one value a CPU."""
         key = struct.pack("=I", key) if isinstance(key, int) else key
         stride = (self.value_size + 7) // 8 * 8
-        cpus = lib.libbpf_num_possible_cpus() if self.per_cpu else 1
-        value = ctypes.create_string_buffer(stride * cpus)
+        value = ctypes.create_string_buffer(stride * self.cpus)
         check(lib.bpf_map_lookup_elem(self.fd, key, value), self.name)
-        values = [value.raw[i * stride:i * stride + self.value_size] for i in range(cpus)]
+        values = [value.raw[i * stride:i * stride + self.value_size] for i in range(self.cpus)]
         return values if self.per_cpu else values[0]
 
     def update(self, key, value):
@@ -344,6 +348,11 @@ class Map:
         """Sum over CPUs of one u64."""
         return sum(struct.unpack("=Q", v)[0] for v in self.lookup(index))
 
+    def counters(self):
+        """counter() of each index, by one system call."""
+        values = struct.unpack("=%dQ" % (self.max_entries * self.cpus), self.lookup_all())
+        return [sum(values[at:at + self.cpus]) for at in range(0, len(values), self.cpus)]
+
     def mapped(self):
         """The memory of a mmapable array, shared with the programs."""
         stride = (self.value_size + 7) // 8 * 8
@@ -352,7 +361,7 @@ class Map:
 
     def lookup_all(self):
         """Of an array: the values of all keys, as they stand in memory."""
-        values = ctypes.create_string_buffer(self.value_size * self.max_entries)
+        values = ctypes.create_string_buffer(self.value_size * self.cpus * self.max_entries)
         self._batch(lib.bpf_map_lookup_batch, (None, byref(c_uint32())), values)
         return values.raw
 

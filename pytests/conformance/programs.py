@@ -54,22 +54,25 @@ class Programs:
             if slot.data is not None:
                 raw = self.layout.pack_slot(slot)
                 self.log_memory[index * size : index * size + len(raw)] = raw
-        self.object.map("elec_wake").ring_drain()
+        self.object.map("elec_wake").ring_records()
         self.before = state.copy()
-        self.mark()
 
     def mark(self):
-        """What is read later is compared with now."""
+        """What is read later is compared with now. After load()."""
         self.log_before = bytes(self.log_memory)
         self.counts_before = self.counts()
 
     def counts(self):
-        return {name: self.counters.counter(number) for name, number in self.reasons.items()}
+        values = self.counters.counters()
+        return {name: values[number] for name, number in self.reasons.items()}
 
     def counted(self, noise=()):
         """{reason: times} since mark(), without `noise`."""
         now, noise = self.counts(), dict(noise)
         out = {name: n - self.counts_before[name] - noise.get(name, 0) for name, n in now.items()}
+        sent = len(self.object.map("elec_wake").ring_records())
+        if sent != out["wake"]:
+            out["wake-ups that the reader sees"] = sent - out["wake"]
         return {name: n for name, n in out.items() if n}
 
     @staticmethod
