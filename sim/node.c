@@ -285,8 +285,10 @@ void node_crash(struct node *node, enum sim_fault how)
 	story(node->sim, "r%u killed at %s%s", node->index, node->point,
 	      how == SIM_FAULT_AMNESIA ? ", files lost" : "");
 	gone(node);
-	if (how == SIM_FAULT_AMNESIA)
+	if (how == SIM_FAULT_AMNESIA) {
+		kernel_detach(node); /* files are lost when the process and its programs are gone */
 		files_lose(node, node->lose_journal, node->lose_maps);
+	}
 }
 
 void node_pause(struct node *node, bool on)

@@ -124,7 +124,7 @@ static bool has_memory(struct node *node)
 {
 	struct vr_info info;
 
-	if (node->without_memory && node->status == NODE_UP && node->vr) {
+	if (node->without_memory && node->crash_in < 0 && node->status == NODE_UP && node->vr) {
 		vr_info(node->vr, &info);
 		node->without_memory = info.status == VR_RECOVERING;
 	}
