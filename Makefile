@@ -24,7 +24,7 @@ ALL_CFLAGS = $(CFLAGS) -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -I. -I$(B)
 FUZZ_FLAGS = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I. -I/usr/include/$(shell uname -m)-linux-gnu -MMD -MP
 
-REPLICA := $(patsubst %.c,$(O)/%.o,$(filter-out replica/main.c replica/client.c \
+REPLICA := $(patsubst %.c,$(O)/%.o,$(filter-out replica/main.c replica/client.c replica/print_journal.c \
 	$(wildcard replica/test_*.c replica/fuzz_*.c),$(wildcard replica/*.c))) $(O)/vr.pb.o $(O)/bpf/load.o
 SIM := $(patsubst %.c,$(O)/%.o,$(wildcard sim/*.c))
 FUZZ := $(patsubst %.c,$(O)/%.o,$(wildcard pytests/fuzz/*.c)) $(O)/bpf/load.o
@@ -33,7 +33,7 @@ TOPO := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcar
 UNITS := $(patsubst %.c,$(B)/%,$(notdir $(wildcard replica/test_*.c netns/test_*.c topo/test_*.c)))
 BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 FUZZERS := decode journal core
-PROGRAMS := $(B)/rack $(B)/replica $(B)/client $(B)/sim
+PROGRAMS := $(B)/rack $(B)/replica $(B)/client $(B)/journal $(B)/sim
 
 .PHONY: all run test sim conformance fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz programs units
 all: deps-build ## build everything into build/ (installs missing packages)
@@ -83,6 +83,9 @@ $(B)/replica: $(O)/replica/main.o $(REPLICA)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf
 $(B)/client: $(O)/replica/client.o $(REPLICA)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf
+$(B)/journal: $(O)/replica/print_journal.o $(REPLICA)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf
 $(B)/rack: $(TOPO) $(NETNS)

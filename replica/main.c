@@ -14,11 +14,16 @@
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-static volatile sig_atomic_t stop;
+static volatile sig_atomic_t stop, report;
 
 static void on_signal(int signal)
 {
 	stop = signal;
+}
+
+static void on_report(int signal)
+{
+	report = signal;
 }
 
 static int usage(const char *option, const char *value, const char *want)
@@ -32,7 +37,7 @@ int main(int argc, char **argv)
 	const char *config = NULL, *offload = "all", *xdp = "native", *app = "kv";
 	uint64_t index = UINT64_MAX, ready_fd = UINT64_MAX, lease_ms = 200;
 	uint64_t log_slots = ELEC_SLOTS_DEFAULT, wake_backlog = 64;
-	struct process_options options = {0};
+	struct process_options options = {.report = &report};
 	const struct option_row rows[] = {
 		{"config", "FILE", "the replicas, as cluster.conf lists them (needed)",
 		 .text = &config},
@@ -58,6 +63,7 @@ int main(int argc, char **argv)
 		 .max = 1 << 20},
 	};
 	struct sigaction action = {.sa_handler = on_signal};
+	struct sigaction on_user = {.sa_handler = on_report};
 	struct process *process;
 	struct cluster cluster;
 	char error[4096] = "";
@@ -116,6 +122,7 @@ int main(int argc, char **argv)
 
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGUSR1, &on_user, NULL);
 	if (process_open(&process, &options, error, sizeof(error))) {
 		options_say(PROGRAM, "%s", error);
 		return EXIT_FAILED;

@@ -33,6 +33,7 @@ struct process {
 	struct elec *elec;
 	struct vr *vr;
 	struct journal *journal; /* NULL: the core's memory is the log */
+	volatile sig_atomic_t *report;
 	int failed;		 /* a record could not be written: nothing may be said any more */
 	const struct cluster *cluster;
 	uint32_t index;
@@ -327,6 +328,10 @@ int process_run(struct process *p, const volatile sig_atomic_t *stop)
 	for (event.now_us = now_us(); !*stop && !p->failed; event.now_us = now_us()) {
 		int received;
 
+		if (p->report && *p->report) {
+			*p->report = 0;
+			process_report(p, stdout);
+		}
 		elec_stamp(p->elec);
 		step(p, &event); /* START, then TICK */
 		event.kind = VR_EVENT_TICK;
@@ -454,6 +459,7 @@ int process_open(struct process **out, const struct process_options *options, ch
 	}
 	p->cluster = options->cluster;
 	p->index = options->index;
+	p->report = options->report;
 	p->socket = p->epoll = -1;
 	for (int i = 0; i < BURST; i++) {
 		p->in_iov[i] = (struct iovec){p->data[i], DATAGRAM_MAX};
@@ -481,6 +487,7 @@ int process_open(struct process **out, const struct process_options *options, ch
 
 void process_report(struct process *p, FILE *out)
 {
+	static const char *const status[] = {"normal", "view-change", "recovering"};
 	const uint64_t *counts = vr_counts(p->vr);
 	uint64_t kernel[ELEC_R_COUNT] = {0};
 	struct vr_info info;
@@ -488,11 +495,11 @@ void process_report(struct process *p, FILE *out)
 	vr_info(p->vr, &info);
 	elec_counts(p->elec, kernel);
 	fprintf(out,
-		"{\"index\":%u,\"view\":%" PRIu64 ",\"leader\":%s,\"op\":%" PRIu64
-		",\"committed\":%" PRIu64 ",\"executed\":%" PRIu64,
-		p->index, info.view,
-		info.status == VR_NORMAL && info.leader == p->index ? "true" : "false", info.op,
-		info.committed, info.executed);
+		"{\"index\":%u,\"status\":\"%s\",\"view\":%" PRIu64 ",\"leader\":%s,\"base\":%" PRIu64
+		",\"op\":%" PRIu64 ",\"committed\":%" PRIu64 ",\"executed\":%" PRIu64,
+		p->index, status[info.status], info.view,
+		info.status == VR_NORMAL && info.leader == p->index ? "true" : "false", info.base,
+		info.op, info.committed, info.executed);
 	for (unsigned int i = 0; i < VR_COUNT_COUNT; i++)
 		if (vr_count_name(i))
 			fprintf(out, ",\"%s\":%" PRIu64, vr_count_name(i), counts[i]);

@@ -25,6 +25,7 @@ struct process_options {
 	const char *journal; /* file; NULL: nothing outlives the process */
 	bool format;	     /* make the journal first: a new replica */
 	const struct app *app;
+	volatile sig_atomic_t *report; /* when not 0: process_report() to stdout, then 0; or NULL */
 	uint32_t lease_ms, log_slots, wake_backlog; /* 0: elec's defaults */
 };
 
@@ -33,7 +34,7 @@ int process_open(struct process **p, const struct process_options *options, char
 		 size_t error_size);
 /* Serves until *stop is set. 0, or -errno: the journal cannot be written. */
 int process_run(struct process *p, const volatile sig_atomic_t *stop);
-/* One line of JSON: what this replica is and what it counted. */
+/* One line of JSON: what this replica is and what it counted since it started. */
 void process_report(struct process *p, FILE *out);
 void process_close(struct process *p);
 
