@@ -166,6 +166,26 @@ def test_does_not_count(bench, why, mine):
     completes(bench, bench.ack(2, 1, mine=mine))
 
 
+@pytest.mark.parametrize("who, what", [(2, word(2, 8)), (2, word(0, 8)), (0, word(1, 8))],
+                         ids=["later epoch", "older epoch", "own word"])
+def test_words_that_make_no_quorum(bench, who, what):
+    """Of five, replica 1 acks; what stands for another epoch or for the leader itself is nobody's
+    ack."""
+    start(bench, 5)
+    bench.replica.state.acked[who] = what
+    absorbed(bench, bench.ack(1, 4))
+    absorbed(bench, bench.ack(1, 8))
+    assert bench.replica.committed == 0
+    completes(bench, bench.ack(3, 5))
+    assert bench.replica.committed == 5
+
+
+def test_a_quorum_of_none_is_never_complete(bench):
+    start(bench, 3, quorum=0)
+    absorbed(bench, bench.ack(1, 1))
+    assert bench.replica.committed == 0
+
+
 @pytest.mark.parametrize("field, value", [("view", 26), ("view", 25 + (1 << 32)), ("opnum", 2),
                                           ("opnum", 1 + (1 << 32)), ("replica_idx", 2)])
 def test_body_that_contradicts_its_header(bench, field, value):
