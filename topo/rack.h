@@ -15,6 +15,7 @@
  *   cluster.conf  the replicas, in the published format
  *   pids/         <pid>.<start time> of each process started in the rack: its node
  *   log/          what they wrote
+ *   journal/      the journal of each replica: what it must know after a crash
  *   up            the rack is complete; its time is the time of `rack up`
  *
  * Functions return 0 or -1 unless said otherwise; before -1 they have said why on
@@ -145,5 +146,6 @@ int cmd_ls(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
 int cmd_shell(int argc, char **argv);
 int cmd_run(int argc, char **argv);
+int cmd_fault(int argc, char **argv);
 
 #endif

@@ -94,17 +94,21 @@ static int wait_for(struct run *r, int a, int b, int timeout_ms)
 static int start_replica(struct run *r, unsigned int i)
 {
 	const struct rack *rack = r->o->rack;
-	char conf[RACK_PATH_MAX], pin[RACK_PATH_MAX], index[16], ready[16];
+	char conf[RACK_PATH_MAX], pin[RACK_PATH_MAX], journal[RACK_PATH_MAX];
+	char index[16], ready[16];
 	struct child *c = &r->replica[i];
-	const char *argv[] = {NULL,	  "--config",	NULL,  "--index", index, "--iface",
-			      RACK_IFACE, "--offload",	NULL,  "--xdp",	  NULL,	 "--pin",
-			      NULL,	  "--ready-fd", ready, NULL};
+	const char *argv[] = {NULL,	  "--config",	NULL,	     "--index",	  index,
+			      "--iface",  RACK_IFACE,	"--offload", NULL,	  "--xdp",
+			      NULL,	  "--pin",	NULL,	     "--journal", NULL,
+			      "--format", "--ready-fd", ready,	     NULL};
 	int pipe[2];
 
 	argv[2] = rack_path(conf, rack->name, "cluster.conf");
 	argv[8] = r->o->offload;
 	argv[10] = rack_xdp_name(rack->xdp);
 	argv[12] = rack_path(pin, rack->name, "bpf/%s", c->node);
+	argv[14] = rack_path(journal, rack->name, "journal/%s", c->node);
+	unlink(journal); /* each run is a cluster of its own */
 	if (pipe2(pipe, O_CLOEXEC))
 		return progress_fail("no pipe to %s: %s", c->node, strerror(errno));
 	c->pipe = pipe[0];

@@ -86,7 +86,7 @@ static int write_file(const struct rack *rack, const char *name, const char *tex
 
 static int make_folders(const struct rack *rack)
 {
-	static const char *const folders[] = {"ns", "bpf", "pids", "log"};
+	static const char *const folders[] = {"ns", "bpf", "pids", "log", "journal"};
 	char path[RACK_PATH_MAX];
 	size_t len;
 	char *text;
