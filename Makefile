@@ -35,7 +35,7 @@ BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 FUZZERS := decode journal core
 PROGRAMS := $(B)/rack $(B)/replica $(B)/client $(B)/journal $(B)/sim
 
-.PHONY: all run test sim conformance fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz programs units
+.PHONY: all run test sim conformance mutants fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz programs units
 all: deps-build ## build everything into build/ (installs missing packages)
 	$(Q)$(MAKE) programs
 
@@ -56,6 +56,9 @@ sim: deps-build ## SEEDS=n SEED=first REPLICAS=3,5 OFFLOAD=all,none: clusters in
 conformance: deps-build deps-test ## the packet cases on every executor: a table, promise x executor
 	$(Q)$(MAKE) $(BPF)
 	$(Q)python3 -m pytest -q pytests/conformance/test_conformance.py --conformance $(if $(T),-k '$(T)') $(if $(JUNIT),--junitxml='$(JUNIT)')
+
+mutants: deps-build deps-test ## the packet cases against our programs with one defect each; T='NAME NAME' selects
+	$(Q)cd pytests && python3 -m conformance.mutants $(T)
 
 fuzz: deps-build ## random packets against the model: TIME=s SEED=n JOBS=n, AT=n for one story
 	$(Q)$(MAKE) $(B)/fuzz
@@ -90,7 +93,7 @@ $(B)/journal: $(O)/replica/print_journal.o $(REPLICA)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf
 $(B)/rack: $(TOPO) $(NETNS)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf -lm
 # What sim/wrap.c defines as __wrap_NAME is called in place of NAME.
 $(B)/sim: $(SIM) $(REPLICA)
 	$(call say,LINK,$@)

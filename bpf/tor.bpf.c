@@ -1,24 +1,193 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The ToR. tor_ingress (TC, clsact ingress of every port) judges each frame and forwards
- * it; tor_pass (XDP, on ports of nodes that bounce frames with native XDP_TX) only has to
- * exist: veth delivers what a native program transmits to a peer that runs one too.
+ * The ToR's programs.
+ *
+ *   tor_ingress  TC, ingress of every port: judges each frame and forwards it
+ *   tor_pass     XDP, on ports of nodes that bounce frames with native XDP_TX: only has to
+ *                exist: veth delivers what a native program transmits to a peer that runs
+ *                one too
+ *
+ * and, while fault rules make packets wait:
+ *
+ *   from node --> port: tor_ingress --> [wire]----[wire-end]: tor_wire --> process
+ *   to node   <-- port  <--------------- tor_release [wire]----[wire-end] <--'
+ *
+ * tor_ingress has judged what goes that way; tor_release only looks once more whether the
+ * link has been cut meanwhile.
  */
 #include <linux/pkt_cls.h>
 
+#include "bpf/fault.bpf.h"
 #include "bpf/verdict.bpf.h"
+
+/* On a frame that re-enters its own port: it has been judged. No node can send it: marks do
+ * not cross from one namespace to another.
+ */
+#define MARK_JUDGED 0x70617872
+
+const volatile __u32 nodes; /* of the rack, set before loading */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} tor_xsk SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, TOR_LATE_STEPS);
+	__type(key, __u32);
+	__type(value, __u64);
+} tor_late SEC(".maps");
+
+/* Headers may lie outside the linear part; what is shorter than asked for stays as it is. */
+static __always_inline void pull(struct __sk_buff *skb, __u32 len)
+{
+	if (skb->data + len > skb->data_end)
+		bpf_skb_pull_data(skb, skb->len < len ? skb->len : len);
+}
+
+/* Its packet checksums are left wrong; what the kernel knows of the sum of its bytes is kept right,
+ * or it would write a complaint to its log.
+ */
+static __always_inline void flip(struct __sk_buff *skb, const struct judgement *j)
+{
+	__u8 byte;
+
+	if (!j->corrupt_bits || bpf_skb_load_bytes(skb, j->corrupt_at, &byte, 1))
+		return;
+	byte ^= j->corrupt_bits;
+	bpf_skb_store_bytes(skb, j->corrupt_at, &byte, 1, BPF_F_RECOMPUTE_CSUM);
+}
+
+static __always_inline bool hold(struct __sk_buff *skb, const struct judgement *j, bool group)
+{
+	struct tor_fault_state *state = fault_state();
+	struct tor_held held = {
+		.due_ns = j->now + j->delay_ns,
+		.number = j->number,
+		.behind = j->behind,
+		.from = j->from,
+		.to = j->to,
+		.kind = j->kind,
+		.rule = j->rule,
+		.group = group,
+		.serial = j->serial,
+		.magic = TOR_HELD_MAGIC,
+	};
+
+	if (!state || bpf_skb_change_tail(skb, j->len + sizeof(held), 0) ||
+	    bpf_skb_store_bytes(skb, j->len, &held, sizeof(held), BPF_F_RECOMPUTE_CSUM))
+		return false;
+	__sync_fetch_and_add(&state->held, j->duplicate ? 2 : 1);
+	return true;
+}
+
+/* One frame to one node. */
+static __always_inline int send_one(struct __sk_buff *skb, const struct judgement *j, bool stack)
+{
+	__u32 to = TOR_IFINDEX + j->to;
+
+	flip(skb, j);
+	if (j->hold) {
+		if (!hold(skb, j, false))
+			return TC_ACT_SHOT;
+		to = TOR_WIRE_IFINDEX;
+	} else if (stack) {
+		if (j->duplicate) {
+			skb->mark = MARK_JUDGED;
+			bpf_clone_redirect(skb, TOR_IFINDEX + j->from, BPF_F_INGRESS);
+		}
+		return TC_ACT_OK;
+	}
+	if (j->duplicate)
+		bpf_clone_redirect(skb, to, 0);
+	return bpf_redirect(to, 0);
+}
+
+struct group {
+	struct judgement j;
+	struct __sk_buff *skb;
+};
+
+/* A copy for one of all nodes; the frame is afterwards what it was. */
+static long send_copy(__u32 to, void *context)
+{
+	struct group *group = context;
+	struct __sk_buff *skb = group->skb;
+	struct judgement *j = &group->j;
+	__u32 ifindex = TOR_IFINDEX + to;
+
+	if (to == j->from)
+		return 0;
+	j->to = to;
+	judge_link(j);
+	if (j->drop)
+		return 0;
+	flip(skb, j);
+	if (j->hold) {
+		if (!hold(skb, j, true))
+			return 0;
+		ifindex = TOR_WIRE_IFINDEX;
+	}
+	bpf_clone_redirect(skb, ifindex, 0);
+	if (j->duplicate)
+		bpf_clone_redirect(skb, ifindex, 0);
+	if (j->hold)
+		bpf_skb_change_tail(skb, j->len, 0);
+	flip(skb, j);
+	return 0;
+}
+
+/*
+ * A frame from a port that rules concern, which judge() lets go to node `to`, or to all. One to all
+ * is not left to the bridge, which knows no links: each node gets a copy of its own.
+ */
+static __noinline int judge_faults(struct __sk_buff *skb, __u32 from, __u32 to,
+				   enum tor_reason reason)
+{
+	struct group group = {.skb = skb};
+	struct judgement *j = &group.j;
+	struct frame frame;
+	int action;
+
+	if (skb->mark == MARK_JUDGED)
+		return TC_ACT_OK;
+	pull(skb, KIND_BYTES);
+	frame_read(&frame, (void *)(long)skb->data, (void *)(long)skb->data_end, skb->vlan_present);
+	j->from = from;
+	j->to = to;
+	j->kind = frame.kind;
+	j->len = skb->len;
+	j->covered_at = frame.covered_at;
+	j->covered_len = frame.covered_len;
+	j->gap_at = frame.gap_at;
+	j->now = bpf_ktime_get_ns();
+	if (reason == TOR_R_FLOOD) {
+		bpf_loop(nodes, send_copy, &group, 0);
+		action = TC_ACT_SHOT;
+	} else {
+		judge_link(j);
+		reason = j->drop ? TOR_R_FAULT : j->hold ? TOR_R_HELD : reason;
+		action = j->drop ? TC_ACT_SHOT : send_one(skb, j, reason == TOR_R_BRIDGE);
+	}
+	tor_count(from, reason);
+	return action;
+}
 
 SEC("tc")
 int tor_ingress(struct __sk_buff *skb)
 {
 	__u32 from = skb->ingress_ifindex - TOR_IFINDEX, to = 0;
 	enum tor_reason reason;
+	bool faults = false;
 
-	/* Headers may lie outside the linear part; what is shorter than asked for stays as it is.
-	 */
-	if (skb->data + VERDICT_BYTES > skb->data_end)
-		bpf_skb_pull_data(skb, skb->len < VERDICT_BYTES ? skb->len : VERDICT_BYTES);
-	reason = judge(from, (void *)(long)skb->data, (void *)(long)skb->data_end, &to);
+	pull(skb, VERDICT_BYTES);
+	reason = judge(from, (void *)(long)skb->data, (void *)(long)skb->data_end, &to, &faults);
+	if (faults && (reason == TOR_R_REDIRECT || reason == TOR_R_BRIDGE || reason == TOR_R_FLOOD))
+		return judge_faults(skb, from, to, reason);
 	tor_count(from, reason);
 	switch (reason) {
 	case TOR_R_REDIRECT:
@@ -36,6 +205,68 @@ int tor_pass(struct xdp_md *ctx)
 {
 	(void)ctx;
 	return XDP_PASS;
+}
+
+SEC("xdp")
+int tor_wire(struct xdp_md *ctx)
+{
+	struct tor_fault_state *state = fault_state();
+	__u32 zero = 0;
+
+	(void)ctx;
+	if (bpf_map_lookup_elem(&tor_xsk, &zero))
+		return bpf_redirect_map(&tor_xsk, 0, XDP_DROP);
+	if (state)
+		__sync_fetch_and_add(&state->unheld, 1);
+	return XDP_DROP;
+}
+
+static __always_inline void count_released(__u64 now, __u64 due)
+{
+	struct tor_fault_state *state = fault_state();
+	__u64 late = now > due ? now - due : 0, *count;
+	__u32 step = late / TOR_LATE_NS;
+
+	if (state) {
+		__sync_fetch_and_add(&state->released, 1);
+		if (now < due)
+			__sync_fetch_and_add(&state->early, 1);
+	}
+	if (late >= (__u64)TOR_LATE_NS * TOR_LATE_STEPS)
+		step = TOR_LATE_STEPS - 1;
+	count = bpf_map_lookup_elem(&tor_late, &step);
+	if (count)
+		__sync_fetch_and_add(count, 1);
+}
+
+SEC("tc")
+int tor_release(struct __sk_buff *skb)
+{
+	struct judgement j = {};
+	struct tor_port *port;
+	struct tor_held held;
+	__u32 to;
+
+	if (skb->len < ETH_HLEN + sizeof(held))
+		return TC_ACT_SHOT;
+	j.len = skb->len - sizeof(held);
+	if (bpf_skb_load_bytes(skb, j.len, &held, sizeof(held)) || held.magic != TOR_HELD_MAGIC ||
+	    bpf_skb_change_tail(skb, j.len, 0))
+		return TC_ACT_SHOT;
+	j.from = held.from;
+	j.to = held.to;
+	j.kind = held.kind;
+	j.now = bpf_ktime_get_ns();
+	count_released(j.now, held.due_ns);
+	if (is_cut(&j))
+		return TC_ACT_SHOT;
+	to = held.to;
+	port = bpf_map_lookup_elem(&tor_ports, &to);
+	if (port && port->flags & TOR_STACK && !held.group) {
+		skb->mark = MARK_JUDGED;
+		return bpf_redirect(TOR_IFINDEX + held.from, BPF_F_INGRESS);
+	}
+	return bpf_redirect(TOR_IFINDEX + to, 0);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -12,10 +12,15 @@
 
 #define TOR_IFINDEX 32 /* of port 0; lower ones are left to what the kernel adds to a namespace */
 #define TOR_BRIDGE_IFINDEX 31
+#define TOR_WIRE_IFINDEX 30 /* see fault.h: the ToR's end, there while a rule makes packets wait   \
+			     */
+#define TOR_WIRE_END_IFINDEX 29 /* its other end, where the process listens */
+#define TOR_CUT_WORDS 16	/* of 64 bits, one for each node that there can be */
 
 enum tor_port_flag {
-	TOR_SPOOF = 1, /* its frames may carry any source */
-	TOR_STACK = 2, /* frames *to* it take the bridge, not a redirect (see verdict.bpf.h) */
+	TOR_SPOOF = 1,	/* its frames may carry any source */
+	TOR_STACK = 2,	/* frames *to* it take the bridge, not a redirect (see verdict.bpf.h) */
+	TOR_FAULTS = 4, /* fault rules or a partition concern frames *from* it */
 };
 
 struct tor_port {
@@ -40,7 +45,9 @@ struct tor_port {
 	X(SPOOF_MAC, "spoof-mac", "dropped: source MAC is not the node's")                         \
 	X(SPOOF_IP, "spoof-ip", "dropped: IPv4 source is not the node's")                          \
 	X(SPOOF_IP6, "spoof-ip6", "dropped: IPv6, of which no node has an address")                \
-	X(SPOOF_ARP, "spoof-arp", "dropped: ARP sender is not the node")
+	X(SPOOF_ARP, "spoof-arp", "dropped: ARP sender is not the node")                           \
+	X(FAULT, "fault", "dropped: a fault rule or the partition said so")                        \
+	X(HELD, "held", "sent to the wire, which sends it on when it is due")
 
 enum tor_reason {
 #define X(id, name, text) TOR_R_##id,

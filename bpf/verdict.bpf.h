@@ -109,9 +109,11 @@ static __always_inline enum tor_reason judge_source(const struct tor_port *port,
 
 /*
  * `from` is the index of the port that the frame came in by. TOR_R_REDIRECT: it is to
- * go to port *to; TOR_R_BRIDGE, TOR_R_FLOOD: to the stack; else: dropped.
+ * go to port *to; TOR_R_BRIDGE, TOR_R_FLOOD: to the stack; else: dropped. *faults: what
+ * is not dropped is for judge_link() (fault.bpf.h) to judge too.
  */
-static __always_inline enum tor_reason judge(__u32 from, void *data, void *end, __u32 *to)
+static __always_inline enum tor_reason judge(__u32 from, void *data, void *end, __u32 *to,
+					     bool *faults)
 {
 	struct tor_port *port = bpf_map_lookup_elem(&tor_ports, &from);
 	struct ethhdr *eth = data;
@@ -119,6 +121,7 @@ static __always_inline enum tor_reason judge(__u32 from, void *data, void *end, 
 
 	if (!port)
 		return TOR_R_NO_PORT;
+	*faults = port->flags & TOR_FAULTS;
 	if ((void *)(eth + 1) > end)
 		return TOR_R_SHORT;
 	if (!(port->flags & TOR_SPOOF)) {

@@ -96,6 +96,11 @@ void rtnl_port_up(struct rtnl *r, int ifindex, int bridge, int xdp_fd)
 	mnl_attr_nest_end(nlh, xdp);
 }
 
+void rtnl_link_del(struct rtnl *r, int ifindex)
+{
+	begin(r, RTM_DELLINK, 0, "delete link", NULL, ifindex, false);
+}
+
 void rtnl_group_del(struct rtnl *r, uint32_t group)
 {
 	begin(r, RTM_DELLINK, 0, "delete link group", NULL, 0, false);

@@ -342,8 +342,8 @@ def test_exec_has_the_commands_exit_status_and_environment(rack):
     assert rack.exec("r1", "sh", "-c", "kill -TERM $$", check=False).returncode == -signal.SIGTERM
     assert rack.exec("r1", "no-such-command", check=False).returncode == 127
     assert rack.exec("r1", "sh", "-c", "echo $PAXRACK").strip() == rack.name + "/r1"
-    assert rack.exec("tor", "ls", rack.path("bpf/tor")).split() == \
-        ["tor_counts", "tor_ingress", "tor_pass", "tor_ports"]
+    assert {"tor_counts", "tor_ingress", "tor_pass", "tor_ports"} <= \
+        set(rack.exec("tor", "ls", rack.path("bpf/tor")).split())
     done = rack.exec("r9", "true", check=False)
     assert done.returncode == 1 and "r9" in done.stderr
 

@@ -74,7 +74,7 @@ class Tor:
 
 
 REASONS = ["redirect", "bridge", "flood", "hairpin", "no-port", "short", "vlan-depth",
-           "spoof-mac", "spoof-ip", "spoof-ip6", "spoof-arp"]
+           "spoof-mac", "spoof-ip", "spoof-ip6", "spoof-arp", "fault", "held"]
 
 
 @pytest.fixture(scope="module", params=["native", "generic"])

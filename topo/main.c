@@ -22,6 +22,11 @@ static const struct command {
 	{"run", cmd_run,
 	 "RACK|FILE [--offload SET]... [--ops N] [--clients N] [--value-bytes N] [--xdp MODE]",
 	 "the same load with each SET of offloads, one table"},
+	{"fault", cmd_fault,
+	 "RACK add [--from N] [--to N] [--kind K] [--every K|--nth K|--probability P] [--seed S] "
+	 "[--between T1 T2] ACTION | ls | rm ID | clear | partition [--one-way] N,N / N,N | heal",
+	 "ACTION on packets in the switch: drop, duplicate, corrupt, delay D [jitter J], reorder "
+	 "K, rate R"},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -34,12 +34,29 @@ static int fill_ports(const struct tor_bpf *bpf, const struct rack *rack)
 	return 0;
 }
 
-static int pin(const struct rack *rack, int fd, const char *what)
+/* Everything below bpf/tor/, by the names in bpf/tor.bpf.c. */
+static int pin_all(const struct rack *rack, const struct bpf_object *object)
 {
 	char path[RACK_PATH_MAX];
+	struct bpf_program *program;
+	struct bpf_map *map;
 
-	if (bpf_obj_pin(fd, rack_path(path, rack->name, "bpf/tor/%s", what)))
-		return rack_say("cannot pin %s: %s", path, strerror(errno));
+	bpf_object__for_each_program(program, object)
+	{
+		const char *name = bpf_program__name(program);
+
+		if (bpf_obj_pin(bpf_program__fd(program),
+				rack_path(path, rack->name, "bpf/tor/%s", name)))
+			return rack_say("cannot pin %s: %s", path, strerror(errno));
+	}
+	bpf_object__for_each_map(map, object)
+	{
+		if (bpf_map__is_internal(map))
+			continue;
+		if (bpf_obj_pin(bpf_map__fd(map),
+				rack_path(path, rack->name, "bpf/tor/%s", bpf_map__name(map))))
+			return rack_say("cannot pin %s: %s", path, strerror(errno));
+	}
 	return 0;
 }
 
@@ -52,6 +69,8 @@ int tor_load(struct tor *tor, const struct rack *rack)
 		return rack_say("cannot open the ToR's programs: %s", strerror(errno));
 	bpf_map__set_max_entries(bpf->maps.tor_ports, rack->count);
 	bpf_map__set_max_entries(bpf->maps.tor_counts, rack->count);
+	bpf_map__set_max_entries(bpf->maps.tor_cut, rack->count);
+	bpf->rodata->nodes = rack->count;
 	if (bpf_load(bpf->obj, error, sizeof(error))) {
 		rack_say("%s", error);
 		goto fail;
@@ -63,10 +82,7 @@ int tor_load(struct tor *tor, const struct rack *rack)
 	tor->bpf = bpf;
 	tor->ingress = bpf_program__fd(bpf->progs.tor_ingress);
 	tor->pass = bpf_program__fd(bpf->progs.tor_pass);
-	if (fill_ports(bpf, rack) || pin(rack, tor->ingress, "tor_ingress") ||
-	    pin(rack, tor->pass, "tor_pass") ||
-	    pin(rack, bpf_map__fd(bpf->maps.tor_ports), "tor_ports") ||
-	    pin(rack, bpf_map__fd(bpf->maps.tor_counts), "tor_counts"))
+	if (fill_ports(bpf, rack) || pin_all(rack, bpf->obj))
 		goto fail;
 	return 0;
 fail:

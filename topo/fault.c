@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Rules in the ToR's maps, and the two processes that go with them.
+ *
+ *   add      processes -> slot filled, not in force -> ports flagged -> in force
+ *   remove   not in force -> ports -> wait for programs that still run -> processes
+ *
+ * so that a rule is in force only while its processes run. One command at a time.
+ */
+#include "topo/fault.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "topo/daemon.h"
+#include "topo/fault_log.h"
+#include "topo/wire.h"
+
+#define LOG_END_MS 5000
+#define WIRE_END_MS                                                                                \
+	((FAULT_DELAY_MAX_NS * 2 * TOR_RULES_MAX + TOR_RATE_QUEUE_NS + TOR_REORDER_NS) / 1000000)
+
+struct fault {
+	const struct rack *rack;
+	int lock;
+	int rules, counts, cut, flows, ports;
+	struct tor_fault_state *state;
+	struct tor_rule rule[TOR_RULES_MAX]; /* as they were when it was opened */
+};
+
+static int failed(const struct fault *f, const char *what)
+{
+	return rack_say("cannot %s of %s: %s", what, f->rack->name, strerror(errno));
+}
+
+/* ---- the maps ---- */
+
+static int open_map(const struct fault *f, const char *name)
+{
+	char path[RACK_PATH_MAX];
+	int fd = bpf_obj_get(rack_path(path, f->rack->name, "bpf/tor/%s", name));
+
+	return fd < 0 ? rack_say("cannot open %s: %s", path, strerror(errno)) : fd;
+}
+
+static void fault_close(struct fault *f)
+{
+	const int fds[] = {f->rules, f->counts, f->cut, f->flows, f->ports, f->lock};
+
+	if (f->state)
+		munmap(f->state, sizeof(*f->state));
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+}
+
+static int take_lock(struct fault *f)
+{
+	char path[RACK_PATH_MAX];
+
+	f->lock = open(rack_path(path, f->rack->name, "faults.lock"), O_RDWR | O_CREAT | O_CLOEXEC,
+		       0600);
+	while (f->lock >= 0 && flock(f->lock, LOCK_EX)) {
+		if (errno != EINTR)
+			break;
+	}
+	return f->lock < 0 ? failed(f, "lock the faults") : 0;
+}
+
+static int fault_open(struct fault *f, const struct rack *rack)
+{
+	int state;
+
+	*f = (struct fault){rack, -1, -1, -1, -1, -1, -1, NULL, {}};
+	if (take_lock(f) || (f->rules = open_map(f, "tor_rules")) < 0 ||
+	    (f->counts = open_map(f, "tor_fault_counts")) < 0 ||
+	    (f->cut = open_map(f, "tor_cut")) < 0 || (f->flows = open_map(f, "tor_flows")) < 0 ||
+	    (f->ports = open_map(f, "tor_ports")) < 0)
+		goto fail;
+	state = open_map(f, "tor_fault_state");
+	if (state < 0)
+		goto fail;
+	f->state = mmap(NULL, sizeof(*f->state), PROT_READ | PROT_WRITE, MAP_SHARED, state, 0);
+	close(state);
+	if (f->state == MAP_FAILED) {
+		f->state = NULL;
+		failed(f, "share the counters");
+		goto fail;
+	}
+	for (uint32_t i = 0; i < TOR_RULES_MAX; i++) {
+		if (bpf_map_lookup_elem(f->rules, &i, &f->rule[i])) {
+			failed(f, "read the rules");
+			goto fail;
+		}
+	}
+	return 0;
+fail:
+	fault_close(f);
+	return -1;
+}
+
+static int write_rule(struct fault *f, uint32_t slot, const struct tor_rule *rule)
+{
+	if (bpf_map_update_elem(f->rules, &slot, rule, BPF_ANY))
+		return failed(f, "write a rule");
+	f->rule[slot] = *rule;
+	return 0;
+}
+
+static int zero_counts(struct fault *f, uint32_t id)
+{
+	static const struct tor_fault_counts none;
+
+	return bpf_map_update_elem(f->counts, &id, &none, BPF_ANY) ? failed(f, "reset the counts")
+								   : 0;
+}
+
+/* The counts by link and kind of a rule that is gone. */
+static void forget_flows(struct fault *f, uint32_t serial)
+{
+	struct tor_flow_key key, next;
+	bool more = !bpf_map_get_next_key(f->flows, NULL, &next);
+
+	while (more) {
+		key = next;
+		more = !bpf_map_get_next_key(f->flows, &key, &next);
+		if (key.serial == serial)
+			bpf_map_delete_elem(f->flows, &key);
+	}
+}
+
+static bool is_empty(const struct tor_cut *row)
+{
+	uint64_t any = 0;
+
+	for (int i = 0; i < TOR_CUT_WORDS; i++)
+		any |= row->to[i];
+	return !any;
+}
+
+static bool concerned(const struct fault *f, uint32_t port)
+{
+	struct tor_cut row;
+
+	for (int i = 0; i < TOR_RULES_MAX; i++) {
+		if (f->rule[i].serial && (f->rule[i].from == TOR_ANY || f->rule[i].from == port))
+			return true;
+	}
+	return f->state->partition && !bpf_map_lookup_elem(f->cut, &port, &row) && !is_empty(&row);
+}
+
+/* Frames from the other ports cost what they cost without any rule. */
+static int flag_ports(struct fault *f)
+{
+	for (uint32_t i = 0; i < f->rack->count; i++) {
+		struct tor_port port;
+		unsigned int flags;
+
+		if (bpf_map_lookup_elem(f->ports, &i, &port))
+			return failed(f, "read the ports");
+		flags = (port.flags & ~TOR_FAULTS) | (concerned(f, i) ? TOR_FAULTS : 0);
+		if (flags == port.flags)
+			continue;
+		port.flags = flags;
+		if (bpf_map_update_elem(f->ports, &i, &port, BPF_EXIST))
+			return failed(f, "write the ports");
+	}
+	return 0;
+}
+
+/* Programs that began before now have ended: synchronize_rcu() by another name. */
+static void wait_for_programs(void)
+{
+	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+}
+
+/* ---- the processes ---- */
+
+static bool makes_wait(const struct tor_rule *rule)
+{
+	return rule->serial && (rule->action == TOR_ACT_DELAY || rule->action == TOR_ACT_REORDER ||
+				rule->action == TOR_ACT_RATE);
+}
+
+static int start_daemon(const struct fault *f, const char *name, daemon_fn run)
+{
+	return daemon_find(f->rack, name) ? 0 : daemon_start(f->rack, name, run);
+}
+
+static void end_unneeded(const struct fault *f)
+{
+	bool log = f->state->partition, wire = false;
+
+	for (int i = 0; i < TOR_RULES_MAX; i++) {
+		log |= f->rule[i].serial != 0;
+		wire |= makes_wait(&f->rule[i]);
+	}
+	if (!wire)
+		daemon_end(f->rack, WIRE_NAME, WIRE_DRAIN, WIRE_END_MS);
+	if (!log)
+		daemon_end(f->rack, FAULT_LOG_NAME, SIGTERM, LOG_END_MS);
+}
+
+/* ---- rules ---- */
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+/* Its times count from now on. */
+static int put_in_force(struct fault *f, uint32_t slot, const struct tor_rule *rule)
+{
+	struct tor_rule r = *rule;
+
+	r.serial = 0;
+	if (write_rule(f, slot, &r) || zero_counts(f, slot + 1))
+		return -1;
+	r.serial = ++f->state->serial;
+	f->rule[slot].serial = r.serial; /* concerns its ports already */
+	if (flag_ports(f))
+		return -1;
+	if (slot >= f->state->slots)
+		f->state->slots = slot + 1;
+	r.added_ns = now_ns();
+	r.begin_ns += r.added_ns;
+	r.end_ns = rule->end_ns == UINT64_MAX ? UINT64_MAX : rule->end_ns + r.added_ns;
+	return write_rule(f, slot, &r);
+}
+
+static int retire(struct fault *f, uint32_t slot)
+{
+	static const struct tor_rule none;
+	uint32_t serial = f->rule[slot].serial;
+	int ret = write_rule(f, slot, &none);
+
+	if (ret)
+		return ret;
+	while (f->state->slots && !f->rule[f->state->slots - 1].serial)
+		f->state->slots--;
+	ret = flag_ports(f);
+	wait_for_programs();
+	forget_flows(f, serial);
+	return ret;
+}
+
+int fault_add(const struct rack *rack, const struct tor_rule *rule, unsigned int *id)
+{
+	struct tor_rule in_force = *rule;
+	struct fault f;
+	uint32_t slot = 0;
+	int ret = -1;
+
+	in_force.serial = 1;
+	if (makes_wait(&in_force) && rack->mtu > WIRE_MTU_MAX)
+		return rack_say("links of %s have an MTU of %u: packets above %u bytes cannot be "
+				"made to wait",
+				rack->name, rack->mtu, WIRE_MTU_MAX);
+	if (fault_open(&f, rack))
+		return -1;
+	while (slot < TOR_RULES_MAX && f.rule[slot].serial)
+		slot++;
+	if (slot == TOR_RULES_MAX) {
+		rack_say("%s has %d rules, the most that there can be", rack->name, TOR_RULES_MAX);
+		goto out;
+	}
+	if (start_daemon(&f, FAULT_LOG_NAME, fault_log_run) ||
+	    (makes_wait(&in_force) && start_daemon(&f, WIRE_NAME, wire_run)) ||
+	    put_in_force(&f, slot, rule)) {
+		f.rule[slot].serial = 0;
+		flag_ports(&f);
+		end_unneeded(&f);
+		goto out;
+	}
+	*id = slot + 1;
+	ret = 0;
+out:
+	fault_close(&f);
+	return ret;
+}
+
+int fault_remove(const struct rack *rack, unsigned int id)
+{
+	struct fault f;
+	int ret;
+
+	if (fault_open(&f, rack))
+		return -1;
+	if (id < 1 || id > TOR_RULES_MAX || !f.rule[id - 1].serial)
+		ret = rack_say("%s has no rule %u (`rack fault %s ls` lists them)", rack->name, id,
+			       rack->name);
+	else
+		ret = retire(&f, id - 1);
+	if (!ret)
+		end_unneeded(&f);
+	fault_close(&f);
+	return ret;
+}
+
+int fault_clear(const struct rack *rack)
+{
+	struct fault f;
+	int ret = 0;
+
+	if (fault_open(&f, rack))
+		return -1;
+	for (uint32_t slot = 0; slot < TOR_RULES_MAX && !ret; slot++) {
+		if (f.rule[slot].serial)
+			ret = retire(&f, slot);
+	}
+	if (!ret)
+		end_unneeded(&f);
+	fault_close(&f);
+	return ret;
+}
+
+/* ---- partitions ---- */
+
+static int write_rows(struct fault *f, const struct fault_matrix *m)
+{
+	static const struct tor_cut none;
+
+	for (uint32_t i = 0; i < f->rack->count; i++) {
+		if (bpf_map_update_elem(f->cut, &i, m ? &m->row[i] : &none, BPF_ANY))
+			return failed(f, "write the partition");
+	}
+	return 0;
+}
+
+int fault_partition(const struct rack *rack, const struct fault_matrix *m)
+{
+	struct fault f;
+	uint32_t before;
+	int ret;
+
+	if (fault_open(&f, rack))
+		return -1;
+	before = f.state->partition;
+	ret = start_daemon(&f, FAULT_LOG_NAME, fault_log_run) ?: write_rows(&f, m);
+	if (!ret) {
+		zero_counts(&f, 0);
+		f.state->partition = ++f.state->serial;
+		ret = flag_ports(&f);
+	}
+	wait_for_programs();
+	if (!ret && before)
+		forget_flows(&f, before);
+	fault_close(&f);
+	return ret;
+}
+
+int fault_heal(const struct rack *rack)
+{
+	struct fault f;
+	uint32_t before;
+	int ret;
+
+	if (fault_open(&f, rack))
+		return -1;
+	before = f.state->partition;
+	f.state->partition = 0;
+	ret = write_rows(&f, NULL) ?: flag_ports(&f);
+	wait_for_programs();
+	if (before)
+		forget_flows(&f, before);
+	if (!ret)
+		end_unneeded(&f);
+	fault_close(&f);
+	return ret;
+}
+
+/* ---- how it stands ---- */
+
+static int read_late(const struct fault *f, double late_us[3])
+{
+	const size_t len = TOR_LATE_STEPS * sizeof(uint64_t);
+	uint64_t total = 0, seen = 0, *count;
+	int fd = open_map(f, "tor_late");
+
+	if (fd < 0)
+		return -1;
+	count = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
+	close(fd);
+	if (count == MAP_FAILED)
+		return failed(f, "share the counters");
+	for (unsigned int i = 0; i < TOR_LATE_STEPS; i++)
+		total += count[i];
+	late_us[0] = late_us[1] = late_us[2] = 0;
+	for (unsigned int i = 0; i < TOR_LATE_STEPS; i++) {
+		double us = i * (TOR_LATE_NS / 1e3);
+
+		if (!count[i])
+			continue;
+		if (seen < (total + 1) / 2)
+			late_us[0] = us;
+		if (seen < total - total / 100)
+			late_us[1] = us;
+		late_us[2] = us;
+		seen += count[i];
+	}
+	munmap(count, len);
+	return 0;
+}
+
+int fault_status(const struct rack *rack, struct fault_status *s)
+{
+	struct fault f;
+	int ret = -1;
+
+	if (fault_open(&f, rack))
+		return -1;
+	s->matrix.row = calloc(rack->count, sizeof(*s->matrix.row));
+	if (!s->matrix.row) {
+		rack_say("no memory");
+		goto out;
+	}
+	memcpy(s->rule, f.rule, sizeof(s->rule));
+	s->state = *f.state;
+	s->log = daemon_find(rack, FAULT_LOG_NAME);
+	s->wire = daemon_find(rack, WIRE_NAME);
+	ret = read_late(&f, s->late_us);
+	for (uint32_t i = 0; i <= TOR_RULES_MAX && !ret; i++)
+		ret = bpf_map_lookup_elem(f.counts, &i, &s->counts[i]);
+	for (uint32_t i = 0; i < rack->count && !ret; i++)
+		ret = bpf_map_lookup_elem(f.cut, &i, &s->matrix.row[i]);
+	if (ret) {
+		failed(&f, "read the counters");
+		free(s->matrix.row);
+	}
+out:
+	fault_close(&f);
+	return ret;
+}

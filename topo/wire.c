@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ *   receive -> held_add(): by due time, or back behind others
+ *   due     -> send, at most BATCH at a time
+ *   else    -> sleep until SPIN_NS before the next is due, then look at the clock only
+ */
+#include "topo/wire.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/if_link.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bpf/tor.h"
+#include "netns/ns.h"
+#include "netns/rtnl.h"
+#include "topo/held.h"
+#include "topo/private.h"
+
+#define FRAMES 16384 /* that can be held at a time */
+#define FRAME_SMALL 2048
+#define FRAME_LARGE 4096
+#define FRAME_ROOM 256 /* the kernel keeps free before each (XDP_PACKET_HEADROOM) */
+#define BATCH 32
+#define SPIN_NS 40000
+#define NICE -20
+
+/*
+ * What was sent and has not yet reached tor_release waits in a queue of the kernel that holds
+ * 1000 (netdev_max_backlog): not more than this at a time.
+ */
+#define WINDOW 512
+#define WINDOW_NS 10000000 /* no progress for so long: they are lost */
+
+#define WIRE "wire"
+#define WIRE_END "wire-end"
+
+struct wire {
+	const struct rack *rack;
+	struct xsk *x;
+	struct tor_fault_state *state;
+	struct held_set held;
+	uint64_t sent;
+};
+
+static volatile sig_atomic_t draining, ending;
+
+static void on_signal(int signal)
+{
+	if (signal == WIRE_DRAIN)
+		draining = 1;
+	else
+		ending = 1;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+static int failed(const char *what, int error)
+{
+	return rack_say("cannot %s the wire: %s", what, strerror(error < 0 ? -error : error));
+}
+
+/* ---- the devices ---- */
+
+static int offloads_off(void)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), ret;
+	struct features *features = NULL;
+
+	if (fd < 0)
+		return -errno;
+	ret = features_open(&features, fd, WIRE) ?: features_off(features, fd, WIRE)
+						     ?: features_off(features, fd, WIRE_END);
+	features_close(features);
+	close(fd);
+	return ret;
+}
+
+static int pinned(const struct rack *rack, const char *what)
+{
+	char path[RACK_PATH_MAX];
+	int fd = bpf_obj_get(rack_path(path, rack->name, "bpf/tor/%s", what));
+
+	return fd < 0 ? rack_say("cannot open %s: %s", path, strerror(errno)) : fd;
+}
+
+static void remove_devices(struct rtnl *r)
+{
+	char name[IF_NAMESIZE];
+
+	if (!if_indextoname(TOR_WIRE_IFINDEX, name))
+		return;
+	rtnl_link_del(r, TOR_WIRE_IFINDEX);
+	rtnl_commit(r);
+}
+
+static int make_devices(const struct rack *rack, struct rtnl *r)
+{
+	struct rtnl_veth_end wire = {
+		.name = WIRE, .ifindex = TOR_WIRE_IFINDEX, .netns = -1, .group = RACK_PORT_GROUP};
+	struct rtnl_veth_end end = {.name = WIRE_END, .ifindex = TOR_WIRE_END_IFINDEX, .netns = -1};
+	int release = pinned(rack, "tor_release"), xdp = pinned(rack, "tor_wire"), ret = -1;
+
+	if (release < 0 || xdp < 0)
+		goto out;
+	memcpy(wire.mac, rack->nodes[0].mac, sizeof(wire.mac));
+	wire.mac[0] |= 0x04; /* like the ports': not a node's */
+	wire.mac[4] = 0xff;
+	memcpy(end.mac, wire.mac, sizeof(end.mac));
+	wire.mac[5] = 0xfe;
+	end.mac[5] = 0xfd;
+	rtnl_veth_add(r, &end, &wire, rack->mtu + sizeof(struct tor_held));
+	rtnl_clsact_add(r, TOR_WIRE_IFINDEX);
+	rtnl_ingress_add(r, TOR_WIRE_IFINDEX, release, "tor_release");
+	rtnl_link_up(r, TOR_WIRE_IFINDEX);
+	if (rtnl_commit(r)) {
+		rack_say("the wire: %s", rtnl_error(r));
+		goto out;
+	}
+	ret = offloads_off();
+	if (!ret)
+		ret = bpf_xdp_attach(TOR_WIRE_END_IFINDEX, xdp, XDP_FLAGS_DRV_MODE, NULL);
+	if (ret)
+		ret = failed("attach programs to", ret);
+out:
+	if (release >= 0)
+		close(release);
+	if (xdp >= 0)
+		close(xdp);
+	return ret;
+}
+
+static int open_socket(struct wire *w)
+{
+	uint32_t need = FRAME_ROOM + w->rack->mtu + 14 + 4 * 2 + sizeof(struct tor_held);
+	int map = pinned(w->rack, "tor_xsk"), fd, ret;
+	uint32_t zero = 0;
+
+	if (map < 0)
+		return -1;
+	ret = xsk_open(&w->x, TOR_WIRE_END_IFINDEX, FRAMES,
+		       need <= FRAME_SMALL ? FRAME_SMALL : FRAME_LARGE)
+		      ?: held_open(&w->held, FRAMES);
+	if (!ret) {
+		fd = xsk_fd(w->x);
+		ret = bpf_map_update_elem(map, &zero, &fd, BPF_ANY);
+	}
+	close(map);
+	return ret ? failed("open the socket of", ret) : 0;
+}
+
+static int map_state(struct wire *w)
+{
+	int fd = pinned(w->rack, "tor_fault_state");
+
+	if (fd < 0)
+		return -1;
+	w->state = mmap(NULL, sizeof(*w->state), PROT_READ, MAP_SHARED, fd, 0);
+	close(fd);
+	if (w->state == MAP_FAILED) {
+		w->state = NULL;
+		return failed("share the counters of", errno);
+	}
+	w->sent = w->state->released;
+	return 0;
+}
+
+/* ---- at work ---- */
+
+static void receive(struct wire *w, uint64_t now)
+{
+	struct xsk_frame frames[BATCH];
+	struct tor_held trailer;
+	uint32_t n = xsk_receive(w->x, frames, BATCH);
+
+	for (uint32_t i = 0; i < n; i++) {
+		/* Nothing but the ToR's programs sends here. */
+		memcpy(&trailer,
+		       (char *)xsk_data(w->x, frames[i].addr) + frames[i].len - sizeof(trailer),
+		       sizeof(trailer));
+		held_add(&w->held, &frames[i], &trailer, now);
+	}
+}
+
+static void wait_for_room(struct wire *w)
+{
+	const __u64 *released = &w->state->released;
+	uint64_t begin = now_ns();
+
+	while (w->sent - __atomic_load_n(released, __ATOMIC_ACQUIRE) > WINDOW) {
+		if (now_ns() - begin > WINDOW_NS)
+			w->sent = __atomic_load_n(released, __ATOMIC_ACQUIRE);
+		else
+			sched_yield();
+	}
+}
+
+static int release(struct wire *w, uint64_t now)
+{
+	uint32_t n = 0;
+
+	while (n < BATCH && w->held.count && w->held.heap[0].due_ns <= now) {
+		struct held h = held_pop(&w->held);
+		char *end = (char *)xsk_data(w->x, h.frame.addr) + h.frame.len;
+
+		/* One that fell behind is due when it was let go. */
+		memcpy(end - sizeof(struct tor_held) + offsetof(struct tor_held, due_ns), &h.due_ns,
+		       sizeof(h.due_ns));
+		xsk_send(w->x, &h.frame);
+		n++;
+	}
+	if (!n)
+		return 0;
+	w->sent += n;
+	wait_for_room(w);
+	return xsk_flush(w->x);
+}
+
+static void sleep_until(struct wire *w, uint64_t next, uint64_t now, const sigset_t *awake)
+{
+	struct pollfd p = {.fd = xsk_fd(w->x), .events = POLLIN};
+	struct timespec t, *timeout = NULL;
+
+	if (next != UINT64_MAX) {
+		uint64_t ns = next > now + SPIN_NS ? next - now - SPIN_NS : 0;
+
+		t = (struct timespec){ns / 1000000000, ns % 1000000000};
+		timeout = &t;
+	}
+	ppoll(&p, 1, timeout, awake);
+}
+
+static int work(struct wire *w, const sigset_t *awake)
+{
+	unsigned int rounds = 0;
+
+	for (;;) {
+		uint64_t now = now_ns(), next;
+		int ret;
+
+		receive(w, now);
+		held_let_go(&w->held, now, draining);
+		ret = release(w, now);
+		if (ret)
+			return failed("send on", ret);
+		next = held_next(&w->held);
+		if (ending || (draining && next == UINT64_MAX))
+			return 0;
+		now = now_ns();
+		/* Signals get in while it sleeps: so it does now and then, for no time at all. */
+		if (next > now + SPIN_NS || ++rounds % 1024 == 0)
+			sleep_until(w, next, now, awake);
+	}
+}
+
+static void catch_signals(sigset_t *awake)
+{
+	struct sigaction action = {.sa_handler = on_signal};
+	sigset_t blocked;
+
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGTERM);
+	sigaddset(&blocked, WIRE_DRAIN);
+	sigprocmask(SIG_BLOCK, &blocked, awake);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(WIRE_DRAIN, &action, NULL);
+}
+
+int wire_run(const struct rack *rack, struct daemon *d)
+{
+	struct wire w = {.rack = rack};
+	struct rtnl *r = NULL;
+	sigset_t awake;
+	int ret;
+
+	catch_signals(&awake);
+	ret = rtnl_open(&r);
+	if (ret)
+		return failed("make", ret);
+	remove_devices(r); /* of one that was killed */
+	ret = make_devices(rack, r) ?: map_state(&w) ?: open_socket(&w);
+	if (!ret) {
+		/* Like a cable, it is not to wait for its turn; this is as near as fairness lets it
+		 * come.
+		 */
+		setpriority(PRIO_PROCESS, 0, NICE);
+		prctl(PR_SET_TIMERSLACK, 1);
+		daemon_ready(d);
+		ret = work(&w, &awake);
+	}
+	xsk_close(w.x);
+	held_close(&w.held);
+	if (w.state)
+		munmap(w.state, sizeof(*w.state));
+	remove_devices(r);
+	rtnl_close(r);
+	return ret;
+}
