@@ -80,7 +80,6 @@ def pytest_addoption(parser):
 
 
 SUBJECT = pytest.StashKey()  # (object file, Profile): whose programs are tested
-ABOUT_OURS = ("test_cases.py", "test_report.py", "test_profile.py")
 
 
 def subject_of(config):
@@ -118,11 +117,10 @@ def pytest_report_header(config):
 
 def pytest_ignore_collect(collection_path, config):
     """Tests of the suite itself say nothing about somebody else's programs."""
-    name = collection_path.name
-    if is_foreign(config) and (
-        name in ABOUT_OURS or name == "test_frozen_late.py" and subject_of(config)[1].mapped
-    ):
-        return True
+    wanted = ["test_conformance.py"]
+    if is_foreign(config) and collection_path.suffix == ".py":
+        wanted += [] if subject_of(config)[1].mapped else ["test_frozen_late.py"]
+        return collection_path.name not in wanted or None
     return None
 
 
@@ -153,7 +151,7 @@ def executor(request):
 
 
 def pytest_generate_tests(metafunc):
-    if "case" not in metafunc.fixturenames:
+    if not {"executor", "case"} <= set(metafunc.fixturenames):
         return
     try:
         every, pairs = cases.load_all(), []

@@ -24,7 +24,7 @@ import net
 
 from . import model
 from .mapped import MappedPrograms
-from .profile import OBJECT, OURS, Profile, ProfileError
+from .profile import OBJECT, OURS, Profile, ProfileError, refusal
 from .programs import Programs
 
 
@@ -90,7 +90,7 @@ def open_programs(path, profile, offloads=model.OFFLOAD_ALL, port=model.PORT, sl
     except StopIteration:
         missing = "constant (section .rodata)"
     except bpf.BpfError as e:
-        raise ProfileError(str(e)) from None
+        raise refusal(path, e) from None
     raise ProfileError(f"{path} does not fit {profile.path}: it has no {missing}")
 
 
@@ -214,7 +214,8 @@ class TestRunExecutor(ProgramsExecutor):
             with self.programs.leaving_by(self.tap.index):
                 number, out, _ = self.programs.tc.run(frame, bytes(ctx))
         verdict = self.TC.get(number, str(number))
-        return self.programs.left(frame, verdict, ([out] if verdict == "OK" else []) + self.tap.frames())
+        frames = ([out] if verdict == "OK" else []) + self.tap.frames()
+        return self.programs.left(frame, verdict, frames, context.link)
 
 
 class LiveExecutor(ProgramsExecutor):
@@ -292,7 +293,7 @@ class LiveExecutor(ProgramsExecutor):
             counters["tc-plain"] = again
             counters = {name: n for name, n in counters.items() if n}
             verdict = "STOLEN" if any(model.REASONS[n].verdict == "drop" for n in counters) else "OK"
-            verdict, sent = self.programs.left(frame, verdict, sent)
+            verdict, sent = self.programs.left(frame, verdict, sent, context.link)
             return Outcome(verdict, counters, sent, state)
         verdict = "TX" if sent else "PASS" if passed else "DROP"
         return Outcome(verdict, counters, sent + passed, state)

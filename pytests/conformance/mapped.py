@@ -13,7 +13,7 @@ import struct
 import bpf
 
 from . import model
-from .profile import TYPES, ProfileError, load, record_of
+from .profile import TYPES, ProfileError, load, record_of, stores
 from .programs import BPF_F_XDP_HAS_FRAGS
 
 WINDOW = 64  # ops up to the last one sent whose entries are open
@@ -175,7 +175,7 @@ class MappedPrograms:
         s = base.copy()
         s.last = step.after.last if "last" in self.data["state"] else s.last
         s.slots = {}
-        if "log" in self.data and "ack" in step.counters:
+        if "log" in self.data and stores(step):
             s.slots[0] = model.Slot(0, 0, 0, record_of(step.frame, self.data["log"]["from"]))
         if "acks" in self.data:
             s.acked = self._acked(step.after)
@@ -223,8 +223,8 @@ class MappedPrograms:
             bpf.detach_tc_egress(ifindex)
 
     @staticmethod
-    def left(frame, verdict, frames):
-        """(verdict, frames) of TC, by what left."""
+    def left(frame, verdict, frames, link):
+        """(verdict, frames) of TC, by what left; nothing but what is passed leaves a dead link."""
         if frames == [frame]:
             return "OK", frames
-        return "STOLEN", sorted(frames, key=lambda f: (f[:6], f))
+        return "STOLEN", sorted(frames, key=lambda f: (f[:6], f)) if link else []

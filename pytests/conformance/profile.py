@@ -72,7 +72,7 @@ class Profile:
     """A profile that was read and found to be one; `data` is the file."""
 
     def __init__(self, path):
-        self.path = path
+        self.path = os.path.relpath(path)
         try:
             self.data = cases.read_yaml(path)
         except cases.CaseError as e:
@@ -214,7 +214,7 @@ class Profile:
     def _record(self, case):
         log = self.data["log"]
         for step in case.steps:
-            if "ack" in step.counters and len(record_of(step.frame, log["from"])) > log["size"]:
+            if stores(step) and len(record_of(step.frame, log["from"])) > log["size"]:
                 return f"the Prepare is larger than a record of {log['ring']} ({log['size']} bytes)"
         return None
 
@@ -237,6 +237,12 @@ class Profile:
         if sums.get({"TX": "ack", "STOLEN": "clone"}.get(step.verdict)) == "zero":
             return frame[:40] + bytes(2) + frame[42:]
         return frame
+
+
+def stores(step):
+    """Does this step put a Prepare into the log?"""
+    old = step.before.slots
+    return any(s.data is not None and s != old.get(i) for i, s in step.after.slots.items())
 
 
 def record_of(frame, start):
@@ -274,29 +280,32 @@ def _place(parent, name, more=(), error=None):
 
 def load(path, profile, **options):
     """The object's programs as the profile names them, loaded; a ProfileError says what does not fit."""
-    shown = os.path.relpath(path)
-    if not os.path.isfile(path):
-        raise ProfileError(f"{shown}: there is no such object file")
     try:
         loaded = bpf.Object(path, types=profile.programs(), **options)
     except bpf.BpfError as e:
-        raise ProfileError(f"{shown}: {_refusal(str(e))}") from None
+        raise refusal(path, e) from None
     for name in profile.programs():
         if name not in loaded.programs:
             have = " ".join(loaded.programs) or "none"
             loaded.close()
-            raise ProfileError(f"{shown} has no program {name} (it has: {have})")
+            raise ProfileError(f"{path} has no program {name} (it has: {have})")
     return loaded
 
 
-def _refusal(text):
-    """libbpf's reason in one sentence, and the end of the verifier's log behind it."""
-    lines = [line.removeprefix("libbpf: ") for line in text.splitlines()]
+def refusal(path, error):
+    """Why libbpf does not load an object: one sentence, and behind it the end of the verifier's log."""
+    return ProfileError(f"{path}: {_why(path, error)}")
+
+
+def _why(path, error):
+    if not os.path.isfile(path):
+        return "there is no such object file"
+    lines = [line.removeprefix("libbpf: ") for line in error.strerror.splitlines()]
     if any("legacy map definitions" in line for line in lines):
         return "maps in section \"maps\" are not loaded by libbpf 1: define them in \".maps\" (BTF)"
     for line in lines:
         if line.startswith("prog '") and "BPF program load failed" in line:
             log = [x for x in lines if "-- END PROG LOAD LOG --" not in x][-12:]
             return f"the verifier refuses program {line.split(chr(39))[1]}:\n" + "\n".join(log)
-    told = [line for line in lines[1:] if line and not line.startswith("elf: skipping")]
+    told = [line for line in lines[1:] if line and not line.startswith(("elf: skipping", "loading object"))]
     return f"cannot be loaded: {told[-1] if told else lines[0]}"

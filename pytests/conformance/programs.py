@@ -81,7 +81,7 @@ class Programs:
         return contextlib.nullcontext()
 
     @staticmethod
-    def left(frame, verdict, frames):
+    def left(frame, verdict, frames, link):
         """(verdict, frames) of TC as cases tell them."""
         return verdict, frames
 

@@ -50,6 +50,16 @@ def _dissect_message(payload):
     return out
 
 
+def summary(frame):
+    """A frame in one line."""
+    seen = dict(dissect(frame))
+    if "type name" not in seen:
+        return f"{len(frame)} bytes"
+    kind = seen["type name"].rpartition(".")[2].removesuffix("Message")
+    words = f"view {seen['view']}, op {seen['op']}, third word {seen['third word']}"
+    return f"{kind} of {len(frame)} bytes to {seen['IP destination']} ({words})"
+
+
 # -- checksums ---------------------------------------------------------------------------------
 
 
@@ -114,10 +124,17 @@ def compare_frames(expected, got, before, label):
             lines.append(f"{label}: {name}: {shown}, expected {value:#06x}: {kind or 'valid'}")
             continue
         causes += 1
-        lines.append(f"{label}: {name}: {seen}, expected {value}")
+        lines.append(f"{label}: {name}: {_difference(seen, value)}")
     if not lines:  # same fields, other bytes: short frames only
         lines.append(f"{label}: {got.hex()}, expected {expected.hex()}")
     return lines
+
+
+def _difference(seen, value):
+    """Long hex by its first difference."""
+    if isinstance(seen, str) and isinstance(value, str) and len(seen) + len(value) > 160:
+        return _first_difference(bytes.fromhex(value), bytes.fromhex(seen))
+    return f"{seen}, expected {value}"
 
 
 def state_fields(s):
@@ -165,14 +182,15 @@ def _first_difference(want, have):
 
 def compare(step, outcome):
     """Lines of differences, first causes first; empty when the step holds."""
-    lines = []
-    if outcome.verdict != step.verdict:
+    lines, same = [], outcome.verdict == step.verdict
+    if not same:
         lines.append(f"verdict: {outcome.verdict}, expected {step.verdict}")
+        lines += [f"came out: {summary(frame)}" for frame in outcome.frames if frame != step.frame]
     if outcome.counters != step.counters:
         lines.append(f"counted: {_counted(outcome.counters)}, expected {_counted(step.counters)}")
-    if len(outcome.frames) != len(step.frames):
+    if same and len(outcome.frames) != len(step.frames):
         lines.append(f"frames out: {len(outcome.frames)}, expected {len(step.frames)}")
-    for i, (want, have) in enumerate(zip(step.frames, outcome.frames)):
+    for i, (want, have) in enumerate(zip(step.frames, outcome.frames) if same else ()):
         label = "frame out" if len(step.frames) == 1 else f"frame {i + 1} of {len(step.frames)}"
         lines += compare_frames(want, have, step.frame, label)
     return lines + compare_states(step.after, outcome.state)
@@ -213,9 +231,10 @@ def failure(case, number, step, outcome, executor, folder):
     where = f" step {number + 1}" if len(case.steps) > 1 else ""
     lines = [f"{case.name}{where} ({case.path}:{step.line}) on {executor}:"]
     lines += [f"  {line}" for line in compare(step, outcome)]
-    lines.append(f"  packet: {scapy_line(step.frame)}")
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f"{case.name}-{executor}.pcap")
+    line = scapy_line(step.frame)
+    lines.append(f"  packet: {line if len(line) < 1000 else f'rdpcap({path!r})[0]'}")
     write_pcap(path, [step.frame, *outcome.frames])
     lines.append(f"  saved:  {path} (the frame in, then what came out)")
     return "\n".join(lines)
