@@ -82,6 +82,8 @@ struct cluster {
 	bool offload;
 	uint32_t delay_us, jitter_us;
 	uint32_t loss_permille, duplicate_permille;
+	bool liars; /* messages are made up: logs may differ */
+	uint32_t late_permille; /* packets that come up to 2 s late */
 	bool cut[NODES_MAX][NODES_MAX];
 	/* drops what it says true to; for scenes */
 	bool (*filter)(struct cluster *c, const struct packet *p, const struct message *m);
@@ -273,6 +275,8 @@ static void put_packet(struct cluster *c, uint32_t from, uint32_t to, const uint
 
 	p.number = c->number++;
 	p.at = c->now + c->delay_us + chance(c, c->jitter_us);
+	if (chance(c, 1000) < c->late_permille)
+		p.at += chance(c, 2000000);
 	p.data = malloc(len);
 	memcpy(p.data, data, len);
 	heap_push(c, p);
@@ -413,6 +417,8 @@ static void check_committed(struct cluster *c, uint32_t i)
 	vr_info(n->vr, &info);
 	assert_true(info.executed <= info.committed);
 	assert_true(info.committed <= info.op);
+	if (c->liars)
+		return;
 	if (info.executed < n->checked)
 		n->checked = info.executed; /* restarted */
 	for (uint64_t op = n->checked + 1; op <= info.executed; op++) {
@@ -833,6 +839,7 @@ static uint64_t count_of(struct cluster *c, uint32_t i, enum vr_count what)
 
 static void expect_story(struct cluster *c, const char *want)
 {
+	tell(c, "%s", "");
 	if (strcmp(c->story, want) != 0)
 		fail_msg("the story is\n%s\nand should be\n%s", c->story, want);
 }

@@ -348,6 +348,10 @@ static void test_unfit_numbers(void **state)
 	m = (struct message){.kind = WIRE_PREPARE_OK, .view = 1ull << 31, .opnum = 5, .index = 1};
 	round_trip(&m, &back);
 	assert_true(back.view == 1ull << 31);
+	m.opnum = UINT64_MAX;
+	assert_int_equal(message_decode(&back, encoded, message_encode(&m, encoded, 1000), room, 1),
+			 WIRE_E_VALUE);
+	m.opnum = 5;
 	m.view--; /* 0x7fffffff would read as unfit */
 	round_trip(&m, &back);
 	wire_decode_head(&head, encoded, message_encode(&m, encoded, sizeof(encoded)));
