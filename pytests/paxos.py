@@ -10,6 +10,10 @@ Everything is little-endian. What is None is computed when a packet is built: le
 type name and the fast header, from the body beneath. A body that would not come out again as
 the same bytes (another field order, a padded varint, cut short) stays Raw.
 
+Nothing has to be installed or built for it: put this file where Python looks (or say
+PYTHONPATH=pytests), and scapy's own tools know the port too. Optional fields that are absent
+show as None; `extra` holds what this layer does not know.
+
     from paxos import *
     p = Ether()/IP()/UDP()/Paxos()/PrepareMessage(view=1, opnum=5, batchstart=5,
                                                   request=[Request(op=b"x", clientreqid=1)])
@@ -32,7 +36,7 @@ MAGIC_FRAGMENT = 0x20101010
 FRAGMENT_MAX = 9000
 VIEW_UNFIT = 0x7fffffff
 
-__all__ = ["Ether", "IP", "UDP", "Raw", "Paxos", "Fragment", "Request", "Entry", "KINDS", "PORT",
+__all__ = ["Ether", "IP", "UDP", "Raw", "Paxos", "Fragment", "Request", "Entry", "Snapshot", "KINDS", "PORT",
            "MAGIC", "MAGIC_FRAGMENT", "FRAGMENT_MAX", "VIEW_UNFIT", "fragments", "short_name"]
 
 
@@ -124,6 +128,28 @@ class Inners(PacketListField):
         return self.cls.parse(value)
 
 
+class Uints(Field):
+    """Any number of varints, packed into one string. `None`: absent."""
+    wire = 2
+    islist = 1
+    __slots__ = ["number"]
+
+    def __init__(self, name, number):
+        Field.__init__(self, name, None, "s")
+        self.number = number
+
+    def encode(self, value):
+        packed = b"".join(put_varint(one) for one in value)
+        return put_varint(self.number << 3 | 2) + put_varint(len(packed)) + packed
+
+    def decode(self, value):
+        out, at = [], 0
+        while at < len(value):
+            one, at = get_varint(value, at)
+            out.append(one)
+        return out
+
+
 class Extra(Field):
     """Fields of the body that this layer does not know, as they stood on the wire."""
 
@@ -142,7 +168,7 @@ class Protobuf(Packet):
 
     def do_dissect(self, s):
         known = {f.number: f for f in self.fields_desc if not isinstance(f, Extra)}
-        values = {f.name: [] if f.islist else None for f in known.values()}
+        values = {f.name: [] if isinstance(f, Inners) else None for f in known.values()}
         extra = b""
         at = 0
         while at < len(s):
@@ -158,7 +184,7 @@ class Protobuf(Packet):
             field = known.get(tag >> 3)
             if field is None or field.wire != tag & 7:
                 extra += s[start:at]
-            elif field.islist:
+            elif isinstance(field, Inners):
                 values[field.name].append(field.decode(value))
             else:
                 values[field.name] = field.decode(value)
@@ -175,7 +201,7 @@ class Protobuf(Packet):
             if isinstance(field, Extra):
                 out += value
             elif value is not None:
-                for one in value if field.islist else [value]:
+                for one in value if isinstance(field, Inners) else [value]:
                     out += field.encode(one)
         return out
 
@@ -196,6 +222,12 @@ class Entry(Protobuf):
     name = "Entry"
     fields_desc = [Uint("view", 1), Uint("opnum", 2), Inner("request", 3, Request),
                    Uint("state", 4), Bytes("hash", 5, bytes(20)), Extra()]
+
+
+class Snapshot(Protobuf):
+    """A piece of a snapshot: `data` stands at `offset` of `total` bytes."""
+    name = "Snapshot"
+    fields_desc = [Uint("opnum", 1), Uint("offset", 2), Uint("total", 3), Bytes("data", 4), Extra()]
 
 
 class Body(Protobuf):
@@ -265,38 +297,42 @@ class ReplyMessage(Body):
 
 
 class RequestStateTransferMessage(Body):
-    fields_desc = [Uint("view", 1), Uint("opnum", 2), Extra()]
+    fields_desc = [Uint("view", 1), Uint("opnum", 2), Uint("snapshot_op", 15, None),
+                   Uint("snapshot_offset", 17, None), Extra()]
 
 
 class StateTransferMessage(Body):
     fields_desc = [Uint("view", 1), Uint("opnum", 2), Inners("entry", 3, Entry),
-                   Bytes("snapshot", 15, None), Extra()]
+                   Inner("snapshot", 15, Snapshot), Uint("last_committed", 17, None), Extra()]
 
 
 class StartViewChangeMessage(Body):
-    fields_desc = [Uint("view", 1), Uint("replica_idx", 2), Uint("last_committed", 3), Extra()]
+    fields_desc = [Uint("view", 1), Uint("replica_idx", 2), Uint("last_committed", 3),
+                   Uints("crash_vector", 16), Extra()]
 
 
 class DoViewChangeMessage(Body):
     fields_desc = [Uint("view", 1), Uint("last_normal_view", 2), Uint("last_op", 3),
                    Uint("last_committed", 4), Inners("entry", 5, Entry), Uint("replica_idx", 6),
-                   Extra()]
+                   Uints("crash_vector", 16), Extra()]
 
 
 class StartViewMessage(Body):
     fields_desc = [Uint("view", 1), Uint("last_op", 2), Uint("last_committed", 3),
-                   Inners("entry", 4, Entry), Bytes("snapshot", 15, None), Extra()]
+                   Inners("entry", 4, Entry), Inner("snapshot", 15, Snapshot),
+                   Uints("crash_vector", 16), Extra()]
 
 
 class RecoveryMessage(Body):
-    fields_desc = [Uint("replica_idx", 1), Uint("nonce", 2), Extra()]
+    fields_desc = [Uint("replica_idx", 1), Uint("nonce", 2), Uints("crash_vector", 16), Extra()]
 
 
 class RecoveryResponseMessage(Body):
     """last_op, last_committed and entries come from the leader only."""
     fields_desc = [Uint("view", 1), Uint("nonce", 2), Inners("entry", 3, Entry),
                    Uint("last_op", 4, None), Uint("last_committed", 5, None),
-                   Uint("replica_idx", 6), Bytes("snapshot", 15, None), Extra()]
+                   Uint("replica_idx", 6), Inner("snapshot", 15, Snapshot),
+                   Uints("crash_vector", 16), Extra()]
 
 
 class UnloggedRequestMessage(Body):

@@ -3,6 +3,7 @@
 import glob
 import os
 import struct
+import sys
 
 import pytest
 from scapy.packet import Padding
@@ -122,10 +123,11 @@ SAMPLES = {
     "MyPrepareOK": dict(view=3, opnum=9, replica_idx=2),
     "Commit": dict(view=3, opnum=9),
     "Reply": dict(view=3, opnum=9, reply=b"OK", clientreqid=300),
-    "RequestStateTransfer": dict(view=3, opnum=9),
+    "RequestStateTransfer": dict(view=3, opnum=9, snapshot_op=4, snapshot_offset=1000),
     "StateTransfer": dict(view=3, opnum=9, entry=[Entry(view=1, opnum=2, request=Request())],
-                          snapshot=b"s"),
-    "StartViewChange": dict(view=3, replica_idx=2, last_committed=7),
+                          snapshot=Snapshot(opnum=2, offset=1, total=3, data=b"s"),
+                          last_committed=2),
+    "StartViewChange": dict(view=3, replica_idx=2, last_committed=7, crash_vector=[0, 300, 1]),
     "DoViewChange": dict(view=3, last_normal_view=2, last_op=9, last_committed=7, replica_idx=1,
                          entry=[Entry(request=Request(op=b"x" * 200)), Entry(opnum=2)]),
     "StartView": dict(view=3, last_op=9, last_committed=7, entry=[Entry(request=Request())]),
@@ -158,8 +160,33 @@ def test_build_and_parse(kind):
 
 
 def bytes_of(value):
-    return [bytes(v) for v in value] if isinstance(value, list) else \
+    return [bytes_of(v) for v in value] if isinstance(value, list) else \
         value if isinstance(value, int) else bytes(value)
+
+
+def fields_of(message):
+    """{number: (name, C type of protobuf, repeated?)} in a class of the layer."""
+    kinds = {paxos.Uint: "uint", paxos.Uints: "uint", paxos.Bytes: "bytes",
+             paxos.Inner: "message", paxos.Inners: "message"}
+    return {f.number: (f.name.replace("_", ""), kinds[type(f)],
+                       isinstance(f, (paxos.Uints, paxos.Inners)))
+            for f in message.fields_desc if not isinstance(f, paxos.Extra)}
+
+
+RENAMED = {"req": "request", "entries": "entry"}
+
+
+@pytest.mark.parametrize("message", [b for b in BODIES if b is not MyPrepareOK] +
+                         [Request, Entry, Snapshot], ids=lambda m: m.__name__)
+def test_the_layer_and_the_proto_file_agree(message):
+    sys.path.insert(0, os.path.join(os.path.dirname(VECTORS), "../build/py"))
+    import vr_pb2
+    kinds = {4: "uint", 13: "uint", 12: "bytes", 11: "message"}  # FieldDescriptor.TYPE_*
+    name = {"Entry": "LogEntry"}.get(message.__name__, message.__name__)
+    fields = vr_pb2.DESCRIPTOR.message_types_by_name[name].fields
+    assert fields_of(message) == {
+        f.number: (RENAMED.get(f.name, f.name).lower(), kinds[f.type], f.label == f.LABEL_REPEATED)
+        for f in fields}
 
 
 @pytest.mark.parametrize("body", [dict(view=VIEW_UNFIT, opnum=1), dict(opnum=1 << 32)])
