@@ -155,7 +155,7 @@ static void test_random_faults(void **state)
 {
 	const char *first = getenv("TEST_SEED"), *many = getenv("TEST_SEEDS");
 	uint64_t seed = first ? strtoull(first, NULL, 10) : 1;
-	uint64_t seeds = many ? strtoull(many, NULL, 10) : 12;
+	uint64_t seeds = many ? strtoull(many, NULL, 10) : 8;
 
 	(void)state;
 	for (; seeds > 0; seeds--, seed++) {

@@ -87,6 +87,8 @@ struct vr *vr_open(const struct vr_config *config, char *error, size_t error_siz
 		goto fail;
 	vr->quorum = vr->c.n / 2;
 	vr->random = vr->c.seed;
+	/* Two starts within one second shall not count from the same number. */
+	vr->fragment_count = vr_random(vr);
 	vr->frozen = true;
 	vr->window = vr->c.log_ops / 4 < WINDOW_MAX ? vr->c.log_ops / 4 : WINDOW_MAX;
 	vr->log.mask = vr->c.log_ops - 1;
