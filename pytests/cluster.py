@@ -63,16 +63,16 @@ class Replica:
         self.process = None
 
     def command(self, *options, offload="all"):
-        kept = ["--journal", self.journal] if "--journal" not in options else []
-        return [os.path.join(BUILD, "replica"), "--config", self.cluster.config,
-                "--index", self.index, "--iface", "eth0", "--offload", offload,
-                "--xdp", self.cluster.rack.keys["xdp"], "--pin", self.pins, *kept, *options]
+        return [str(word) for word in (
+            os.path.join(BUILD, "replica"), "--config", self.cluster.config, "--index", self.index,
+            "--iface", "eth0", "--offload", offload, "--xdp", self.cluster.rack.keys["xdp"],
+            "--pin", self.pins, "--journal", self.journal, *options)]
 
     def start(self, *options, ready=True, **settings):
         read, write = os.pipe()
         command = self.command(*options, "--ready-fd", write, **settings)
         with open(self.log_path, "ab") as log:
-            self.process = self.cluster.rack.start(self.node, *map(str, command), stdout=subprocess.PIPE,
+            self.process = self.cluster.rack.start(self.node, *command, stdout=subprocess.PIPE,
                                                    stderr=log, pass_fds=[write])
         os.close(write)
         self.ready = read
