@@ -30,7 +30,7 @@ struct own_log {
 	uint64_t kernel_last; /* chain goes on to here in the kernel log */
 	uint64_t *kernel;
 	uint64_t executed; /* in this life: looked at up to here */
-	uint64_t frozen_last;
+	uint64_t frozen_last, recorded_view;
 	uint64_t view;
 	enum vr_status status;
 };
@@ -166,7 +166,7 @@ void check_lost(struct node *node, bool journal, bool maps)
 	struct own_log *own = own_of(node);
 
 	if (journal)
-		own->base = own->last = 0;
+		own->base = own->last = own->recorded_view = 0;
 	if (maps)
 		own->kernel_last = 0;
 }
@@ -215,7 +215,7 @@ void check_truncate(struct node *node, uint64_t op)
 
 	if (op < own->last)
 		own->last = op;
-	own->kernel_last = 0;
+	own->kernel_last = 0; /* of an older view: its leader's ops are not the new one's */
 }
 
 void check_snapshot(struct node *node, uint64_t op)
@@ -282,10 +282,11 @@ static void enter_view(struct node *node, uint64_t view, uint64_t last)
 	log->last = own->last;
 }
 
-void check_view(struct node *node)
+void check_view(struct node *node, const struct vr_view_state *state)
 {
 	uint64_t view;
 
+	own_of(node)->recorded_view = state->view;
 	if (leads(node, &view) && !view_of(node, view)->entered)
 		enter_view(node, view, own_of(node)->last);
 }
@@ -392,6 +393,27 @@ void check_kernel_ack(struct node *node, const struct frame *ack, uint64_t gate)
 	on_ack(node, m.view, m.opnum, "kernel");
 }
 
+/* A vote promises not to act in an older view: fence shut, its log taken over, view recorded. */
+static void check_vote(struct node *node, const struct message *m)
+{
+	struct own_log *own = own_of(node);
+	struct vr_info info;
+
+	vr_info(node->vr, &info);
+	if (info.status == VR_NORMAL)
+		return; /* it only tells who has not heard of its view */
+	if (!elec_frozen(node->elec))
+		violation(node->sim, "S2", "r%u votes for view %" PRIu64 " with an open gate",
+			  node->index, m->view);
+	if (own->kernel_last > own->last)
+		violation(node->sim, "S1", "r%u votes for view %" PRIu64 " with op %" PRIu64
+			  ", its kernel acked op %" PRIu64, node->index, m->view, own->last,
+			  own->kernel_last);
+	if (own->recorded_view < m->view)
+		violation(node->sim, "S1", "r%u votes for view %" PRIu64 ", its journal says view %"
+			  PRIu64, node->index, m->view, own->recorded_view);
+}
+
 void check_sent(struct node *node, const uint8_t *data, size_t len)
 {
 	struct sim *s = node->sim;
@@ -399,13 +421,18 @@ void check_sent(struct node *node, const uint8_t *data, size_t len)
 	struct message m;
 
 	if (wire_decode_head(&head, data, len) != WIRE_OK ||
-	    (head.kind != WIRE_PREPARE_OK && head.kind != WIRE_MY_PREPARE_OK))
+	    (head.kind != WIRE_PREPARE_OK && head.kind != WIRE_MY_PREPARE_OK &&
+	     head.kind != WIRE_START_VIEW_CHANGE && head.kind != WIRE_DO_VIEW_CHANGE))
 		return;
-	s->result->acks_user++;
-	if (message_decode(&m, data, len, s->check->room, 1) != WIRE_OK) {
-		violation(s, "S10", "r%u sent an ack that is none", node->index);
+	if (message_decode(&m, data, len, s->check->room, MESSAGE_ENTRIES_MAX) != WIRE_OK) {
+		violation(s, "S10", "r%u sent what is no message", node->index);
 		return;
 	}
+	if (m.kind == WIRE_START_VIEW_CHANGE || m.kind == WIRE_DO_VIEW_CHANGE) {
+		check_vote(node, &m);
+		return;
+	}
+	s->result->acks_user++;
 	if (room_for(node, m.opnum))
 		on_ack(node, m.view, m.opnum, "process");
 }

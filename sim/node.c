@@ -26,6 +26,10 @@
 #define INTERRUPT_LEAST_NS (200ULL)
 #define INTERRUPT_MOST_NS (20 * MS)
 
+/* At points that are passed only around a change of view, in a million. */
+#define RARE_CHANCE 250000
+#define RARE_LEAST_NS (50 * US) /* frames come meanwhile */
+
 struct coroutine {
 	jmp_buf here, home; /* where its code goes on; where the simulator does */
 	ucontext_t first;   /* the way onto the stack; later jumps need no system call */
@@ -212,14 +216,11 @@ void node_wake(struct node *node)
 	schedule(node, rng_below(&node->sim->rng_node, WAKE_NS));
 }
 
-void node_point(const char *name)
+static void point(const char *name, uint32_t chance, uint64_t least_ns)
 {
 	struct node *node = node_current;
-	struct rng *rng;
+	struct rng *rng = &node->sim->rng_node;
 
-	if (!node)
-		return;
-	rng = &node->sim->rng_node;
 	node->point = name;
 	if (node->sim->over)
 		yield(node); /* for ever */
@@ -231,14 +232,26 @@ void node_point(const char *name)
 		story(node->sim, "r%u stands still at %s", node->index, name);
 		node->paused = node->run_missed = true;
 		yield(node);
-	} else if (rng_chance(rng, node->sim->point_chance)) {
-		uint64_t pause = rng_spread(rng, INTERRUPT_LEAST_NS, INTERRUPT_MOST_NS);
+	} else if (rng_chance(rng, chance)) {
+		uint64_t pause = rng_spread(rng, least_ns, INTERRUPT_MOST_NS);
 
 		detail(node->sim, "r%u interrupted at %s for %.1f us", node->index, name,
 		       (double)pause / US);
 		schedule(node, pause);
 		yield(node);
 	}
+}
+
+void node_point(const char *name)
+{
+	if (node_current)
+		point(name, node_current->sim->point_chance, INTERRUPT_LEAST_NS);
+}
+
+void node_rare_point(const char *name)
+{
+	if (node_current)
+		point(name, RARE_CHANCE, RARE_LEAST_NS);
 }
 
 void node_busy(void)

@@ -11,8 +11,8 @@
 
 #include "sim/sim.h"
 
-#define FAULTS_LEAST 8
-#define FAULTS_MOST 16
+#define FAULTS_LEAST 10
+#define FAULTS_MOST 18
 #define CRASH_POINTS 60 /* code points until a kill strikes */
 #define CRASH_LATEST_NS (5 * MS)
 #define ALL (UINT32_MAX >> (32 - SIM_FAULT_COUNT))
@@ -28,7 +28,7 @@ static const struct {
 	[SIM_FAULT_DUPLICATE] = {1, 1 * MS, 300 * MS},
 	[SIM_FAULT_DELAY] = {2, 1 * MS, 300 * MS},
 	[SIM_FAULT_CORRUPT] = {1, 1 * MS, 300 * MS},
-	[SIM_FAULT_PARTITION] = {6, 5 * MS, 2000 * MS},
+	[SIM_FAULT_PARTITION] = {6, 20 * MS, 2000 * MS},
 	[SIM_FAULT_CRASH] = {4, 1 * MS, 1500 * MS},
 	[SIM_FAULT_AMNESIA] = {3, 1 * MS, 1500 * MS},
 	[SIM_FAULT_ALL] = {1, 1 * MS, 300 * MS},
@@ -178,10 +178,13 @@ static void revive(struct node *node)
 static void cut(struct sim *s, uint32_t one)
 {
 	uint32_t all = s->n + s->clients, side = rng_next(&s->rng_plan);
-	uint32_t shape = rng_below(&s->rng_plan, 6), other = rng_below(&s->rng_plan, s->n);
+	uint32_t shape = rng_below(&s->rng_plan, 8), other = rng_below(&s->rng_plan, s->n);
 	static const char *const shapes[] = {"cut off", "cut off from replicas", "hears nobody",
 					     "is heard by nobody", "one link cut", "two sides"};
 
+	/* The most telling one, more often: the leader lives, and one of the others does not know. */
+	if (shape > 5)
+		shape = 4;
 	story(s, "r%u %s", one, shapes[shape]);
 	for (uint32_t i = 0; i < all; i++) {
 		for (uint32_t j = 0; j < all; j++) {

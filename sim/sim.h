@@ -238,6 +238,7 @@ void node_pause(struct node *node, bool on);
 void node_stop(struct node *node); /* SIGTERM */
 /* Called by the code under test, wherever it may be interrupted. */
 void node_point(const char *name);
+void node_rare_point(const char *name); /* one that is seldom passed: interrupted more often */
 /* ... where what it did takes its time. */
 void node_busy(void);
 /* ... and where it waits: until woken, or until so much time is gone. */
@@ -294,7 +295,7 @@ void check_lost(struct node *node, bool journal, bool maps); /* gone */
 void check_entry(struct node *node, const struct entry *e);
 void check_truncate(struct node *node, uint64_t op);
 void check_snapshot(struct node *node, uint64_t op);
-void check_view(struct node *node);
+void check_view(struct node *node, const struct vr_view_state *state);
 void check_step(struct node *node, const struct vr_event *event, enum vr_result result,
 		const struct vr_out *out);
 void check_thaw(struct node *node, uint64_t view, uint32_t leader, uint64_t last);

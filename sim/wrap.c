@@ -392,11 +392,11 @@ WRAP(int, journal_reset, struct journal *j, const struct elec_ids *ids,
 {
 	int ret;
 
-	node_point("before reset");
+	node_rare_point("before reset");
 	ret = __real_journal_reset(j, ids, first);
 	if (!ret)
 		check_lost(node_current, true, false);
-	node_point("after reset");
+	node_rare_point("after reset");
 	return ret;
 }
 
@@ -416,11 +416,11 @@ WRAP(int, journal_append_truncate, struct journal *j, uint64_t op)
 {
 	int ret;
 
-	node_point("before truncate");
+	node_rare_point("before truncate");
 	ret = __real_journal_append_truncate(j, op);
 	if (!ret)
 		check_truncate(node_current, op);
-	node_point("after truncate");
+	node_rare_point("after truncate");
 	return ret;
 }
 
@@ -428,11 +428,11 @@ WRAP(int, journal_append_view, struct journal *j, const struct vr_view_state *st
 {
 	int ret;
 
-	node_point("before view state");
+	node_rare_point("before view state");
 	ret = __real_journal_append_view(j, state);
 	if (!ret)
-		check_view(node_current);
-	node_point("after view state");
+		check_view(node_current, state);
+	node_rare_point("after view state");
 	return ret;
 }
 
@@ -440,9 +440,9 @@ WRAP(int, journal_append_epoch, struct journal *j, uint32_t epoch)
 {
 	int ret;
 
-	node_point("before epoch");
+	node_rare_point("before epoch");
 	ret = __real_journal_append_epoch(j, epoch);
-	node_point("after epoch");
+	node_rare_point("after epoch");
 	return ret;
 }
 
@@ -450,17 +450,17 @@ WRAP(int, journal_append_snapshot, struct journal *j, uint64_t op)
 {
 	int ret;
 
-	node_point("before snapshot");
+	node_rare_point("before snapshot");
 	ret = __real_journal_append_snapshot(j, op);
 	if (!ret)
 		check_snapshot(node_current, op);
-	node_point("after snapshot");
+	node_rare_point("after snapshot");
 	return ret;
 }
 
 WRAP(int, journal_mark_clean, struct journal *j)
 {
-	node_point("before the clean mark");
+	node_rare_point("before the clean mark");
 	return __real_journal_mark_clean(j);
 }
 
@@ -514,10 +514,10 @@ WRAP(uint64_t, elec_freeze, struct elec *e)
 {
 	uint64_t last;
 
-	node_point("before freeze");
+	node_rare_point("before freeze");
 	last = __real_elec_freeze(e);
 	check_frozen(node_current, last);
-	node_point("after freeze");
+	node_rare_point("after freeze");
 	return last;
 }
 
@@ -525,10 +525,10 @@ WRAP(int, elec_thaw, struct elec *e, uint64_t view, uint32_t leader, uint64_t la
 {
 	int ret;
 
-	node_point("before thaw");
+	node_rare_point("before thaw");
 	check_thaw(node_current, view, leader, last);
 	ret = __real_elec_thaw(e, view, leader, last);
-	node_point("after thaw");
+	node_rare_point("after thaw");
 	return ret;
 }
 
@@ -536,11 +536,11 @@ WRAP(bool, elec_advance, struct elec *e, uint64_t to)
 {
 	bool done;
 
-	node_point("before advance");
+	node_rare_point("before advance");
 	done = __real_elec_advance(e, to);
 	if (done)
 		check_advance(node_current, to);
-	node_point("after advance");
+	node_rare_point("after advance");
 	return done;
 }
 
