@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import bpf
 
-from . import cases, executors, report
+from . import cases, executors, profile, report
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.normpath(os.path.join(HERE, "../.."))
@@ -108,7 +108,7 @@ def failures(path, every):
                 lines = _differences(executor, case)
                 if lines:
                     yield Killed(case.name, tuple(lines))
-    except bpf.BpfError as e:
+    except (bpf.BpfError, profile.ProfileError) as e:
         raise MutantError(f"{os.path.relpath(path)}: {e}") from None
     finally:
         executor.close()
