@@ -27,6 +27,8 @@ BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I. -I/usr/includ
 REPLICA := $(patsubst %.c,$(O)/%.o,$(filter-out replica/main.c replica/client.c replica/print_journal.c \
 	$(wildcard replica/test_*.c replica/fuzz_*.c),$(wildcard replica/*.c))) $(O)/vr.pb.o $(O)/bpf/load.o
 SIM := $(patsubst %.c,$(O)/%.o,$(wildcard sim/*.c))
+RACE := $(patsubst %.c,$(O)/%.o,$(wildcard race/*.c) bpf/load.c \
+	$(addprefix replica/,elec.c elec_kernel.c neighbour.c wire.c))
 FUZZ := $(patsubst %.c,$(O)/%.o,$(wildcard pytests/fuzz/*.c)) $(O)/bpf/load.o
 NETNS := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard netns/test_*.c),$(wildcard netns/*.c)))
 TOPO := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcard topo/*.c))) $(O)/bpf/load.o
@@ -35,7 +37,7 @@ BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 FUZZERS := decode journal core
 PROGRAMS := $(B)/rack $(B)/replica $(B)/client $(B)/journal $(B)/sim
 
-.PHONY: all run test sim conformance mutants fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz programs units
+.PHONY: all run test sim sim-planted race conformance mutants fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz programs units
 all: deps-build ## build everything into build/ (installs missing packages)
 	$(Q)$(MAKE) programs
 
@@ -53,9 +55,18 @@ sim: deps-build ## SEEDS=n SEED=first REPLICAS=3,5 OFFLOAD=all,none: clusters in
 	$(Q)$(MAKE) $(B)/sim
 	$(Q)$(B)/sim --seeds $(SEEDS) $(if $(SEED),--seed $(SEED)) --replicas $(REPLICAS) --offload $(OFFLOAD)
 
-conformance: deps-build deps-test ## the packet cases on every executor: a table, promise x executor
+race: deps-build ## user space against the loaded programs on two CPUs for TIME=60 seconds, then planted races
+	$(Q)$(MAKE) $(B)/race
+	$(Q)tools/race $(or $(TIME),60)
+
+sim-planted: deps-build ## does the simulator find the mistakes in sim/planted/ within 2,000 seeds each? T=names selects
+	$(Q)$(MAKE) $(B)/sim
+	$(Q)tools/planted 2000 $(T)
+
+conformance: deps-build deps-test ## the packet cases on every executor: a table; OBJECT=file PROFILE=file: not on ours
 	$(Q)$(MAKE) $(BPF)
-	$(Q)python3 -m pytest -q pytests/conformance/test_conformance.py --conformance $(if $(T),-k '$(T)') $(if $(JUNIT),--junitxml='$(JUNIT)')
+	$(Q)python3 -m pytest -q pytests/conformance/test_conformance.py --conformance $(if $(OBJECT),--object '$(OBJECT)') \
+		$(if $(PROFILE),--profile '$(PROFILE)') $(if $(T),-k '$(T)') $(if $(JUNIT),--junitxml='$(JUNIT)')
 
 mutants: deps-build deps-test ## the packet cases against our programs with one defect each; T='NAME NAME' selects
 	$(Q)cd pytests && python3 -m conformance.mutants $(T)
@@ -80,7 +91,7 @@ deps-fuzz:
 	$(Q)tools/packages fuzz
 
 programs: $(PROGRAMS) $(BPF) $(B)/py/vr_pb2.py
-units: $(addprefix $(B)/,$(notdir $(UNITS))) $(B)/fuzz
+units: $(addprefix $(B)/,$(notdir $(UNITS))) $(B)/fuzz $(B)/race
 
 $(B)/replica: $(O)/replica/main.o $(REPLICA)
 	$(call say,LINK,$@)
@@ -98,6 +109,9 @@ $(B)/rack: $(TOPO) $(NETNS)
 $(B)/sim: $(SIM) $(REPLICA)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $$(nm $(O)/sim/wrap.o | sed -n 's/.* T __wrap_/-Wl,--wrap=/p') -lprotobuf-nanopb -lbpf -lelf
+$(B)/race: $(RACE)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -pthread -o $@ $^ -lbpf -lelf
 $(B)/fuzz: $(FUZZ)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lbpf -lelf
