@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from . import cases, executors
+from . import cases, executors, report
 from .profile import OBJECT, OURS, Profile, ProfileError
 
 FAILURES = os.path.normpath(os.path.join(os.path.dirname(__file__), "../../build/conformance"))
@@ -24,6 +24,7 @@ class Results:
         self.cases = {}
         self.verdicts = {}  # {(case name, executor): "passed" or "failed"}
         self.left_out = {}  # {reason: {executor: number of cases}}
+        self.begins = {}  # {topic of the first difference: {executor: number of failures}}
         self.foreign = {}  # {reason: number of cases} that do not apply to the programs
 
     def note(self, case, executor, verdict):
@@ -33,6 +34,10 @@ class Results:
     def leave_out(self, case, executor, reason):
         self.verdicts.pop((case.name, executor), None)
         by_executor = self.left_out.setdefault(reason, {})
+        by_executor[executor] = by_executor.get(executor, 0) + 1
+
+    def begin(self, executor, lines):
+        by_executor = self.begins.setdefault(report.topic(lines[0]), {})
         by_executor[executor] = by_executor.get(executor, 0) + 1
 
     def said(self, name):
@@ -61,6 +66,15 @@ class Results:
                 told = ", ".join(f"{executor} {verdict}" for executor, verdict in said.items())
                 lines.append(f"{name} ({case.at()}): {told}")
         return lines
+
+    def topics(self):
+        """Failures by what they begin with, the most frequent first."""
+        if sum(sum(one.values()) for one in self.begins.values()) < 2:
+            return []
+        order = sorted(self.begins.items(), key=lambda item: -max(item[1].values()))
+        return [f"failures that begin with \"{topic}\": " +
+                ", ".join(f"{n} of {executor}" for executor, n in by_executor.items())
+                for topic, by_executor in order]  # fmt: skip
 
     def _share(self, promise, executor):
         named = [name for name, case in self.cases.items() if promise in case.promises]
@@ -180,4 +194,4 @@ def pytest_sessionfinish(session):
     yield
     if session.config.getoption("--conformance", default=False) or is_foreign(session.config):
         passed, failed = RESULTS.count()
-        print("\n".join([""] + RESULTS.table() + [f"{passed} passed, {failed} failed"]))
+        print("\n".join([""] + RESULTS.table() + RESULTS.topics() + [f"{passed} passed, {failed} failed"]))

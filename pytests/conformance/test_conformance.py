@@ -11,7 +11,9 @@ def test_case(case, executor, results, failures_folder):
     results.note(case, executor.name, "failed")  # until it has held to the end
     try:
         for number, (step, outcome) in enumerate(executors.run_case(executor, executor.adapted(case))):
-            if report.compare(step, outcome):
+            lines = report.compare(step, outcome)
+            if lines:
+                results.begin(executor.name, lines)
                 story = report.failure(case, number, step, outcome, executor.name, failures_folder)
                 pytest.fail(story, pytrace=False)
     except executors.Unavailable as e:

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 
 import pytest
 
@@ -111,14 +112,19 @@ DEFECTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("defect", DEFECTS)
-def test_a_defect_is_found_and_told(defect, tmp_path):
-    old, new, name, told = DEFECTS[defect]
+def _compile_wrong(defect, folder):
+    old, new = DEFECTS[defect][:2]
     with open(os.path.join(HERE, "objects/electrode.bpf.c"), encoding="utf-8") as f:
         source = f.read()
     assert source.count(old) == 1
-    (tmp_path / "wrong.bpf.c").write_text(source.replace(old, new))
-    path = _compile(tmp_path / "wrong.bpf.c", tmp_path / "wrong.o")
+    (folder / "wrong.bpf.c").write_text(source.replace(old, new))
+    return _compile(folder / "wrong.bpf.c", folder / "wrong.o")
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_is_found_and_told(defect, tmp_path):
+    name, told = DEFECTS[defect][2:]
+    path = _compile_wrong(defect, tmp_path)
     executor = executors.TestRunExecutor(path, profile.Profile(ELECTRODE))
     try:
         for step, outcome in executors.run_case(executor, executor.adapted(CASES[name])):
@@ -128,6 +134,22 @@ def test_a_defect_is_found_and_told(defect, tmp_path):
     finally:
         executor.close()
     assert any(told in line for line in lines), lines
+
+
+def test_a_run_that_fails_and_its_junit_xml(tmp_path):
+    path, xml = _compile_wrong("counts a vote twice", tmp_path), tmp_path / "report.xml"
+    done = _pytest(
+        "--object", path, "--profile", ELECTRODE, "-k", "three-replicas", f"--junitxml={xml}"
+    )
+    assert done.returncode == 1, done.stdout
+    assert 'failures that begin with "verdict: PASS, expected DROP": 4 of testrun, 4 of generic' in done.stdout
+    assert re.search(r"^\d+ passed, 4 failed$", done.stdout, re.M)
+    told = {case.get("name"): case.find("failure") for case in ET.parse(xml).iter("testcase")}
+    assert told["test_case[testrun-three-replicas-led-by-the-last]"] is None
+    text = told["test_case[native-three-replicas-the-same-vote-again]"].text
+    place = r"three-replicas-the-same-vote-again \(pytests/conformance/cases/three.yaml:\d+\) on native:"
+    assert re.search(place + r"\n  verdict: PASS, expected DROP\n", text)
+    assert re.search(r"\n  packet: Ether\(.*\n  saved: .*\.pcap ", text)
 
 
 # -- what does not fit -------------------------------------------------------------------------
