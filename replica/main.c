@@ -114,6 +114,9 @@ int main(int argc, char **argv)
 			    (unsigned long long)index, config, cluster.n - 1);
 		return EXIT_USAGE;
 	}
+	if (!options.journal)
+		options_say(PROGRAM, "no --journal: when this process has ended, all that it "
+				     "knew is forgotten; never start it again in the same cluster");
 	options.cluster = &cluster;
 	options.index = index;
 	options.lease_ms = lease_ms;

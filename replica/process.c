@@ -34,7 +34,7 @@ struct process {
 	struct vr *vr;
 	struct journal *journal; /* NULL: the core's memory is the log */
 	volatile sig_atomic_t *report;
-	int failed;		 /* a record could not be written: nothing may be said any more */
+	int failed; /* a record could not be written: nothing may be said any more */
 	const struct cluster *cluster;
 	uint32_t index;
 	int socket, epoll;
@@ -428,6 +428,9 @@ static int open_core(struct process *p, const struct process_options *o, char *e
 
 	if (mtu > 0)
 		config.payload_max = mtu - 28; /* IPv4 and UDP headers */
+	if (config.payload_max > WIRE_FRAGMENT_MAX)
+		config.payload_max =
+			WIRE_FRAGMENT_MAX; /* the loopback's frames are longer than any message */
 	if (getrandom(&config.seed, sizeof(config.seed), 0) != sizeof(config.seed))
 		config.seed = now_us() ^ (uint64_t)getpid() << 32;
 	p->vr = vr_open(&config, error, size);
@@ -495,8 +498,9 @@ void process_report(struct process *p, FILE *out)
 	vr_info(p->vr, &info);
 	elec_counts(p->elec, kernel);
 	fprintf(out,
-		"{\"index\":%u,\"status\":\"%s\",\"view\":%" PRIu64 ",\"leader\":%s,\"base\":%" PRIu64
-		",\"op\":%" PRIu64 ",\"committed\":%" PRIu64 ",\"executed\":%" PRIu64,
+		"{\"index\":%u,\"status\":\"%s\",\"view\":%" PRIu64
+		",\"leader\":%s,\"base\":%" PRIu64 ",\"op\":%" PRIu64 ",\"committed\":%" PRIu64
+		",\"executed\":%" PRIu64,
 		p->index, status[info.status], info.view,
 		info.status == VR_NORMAL && info.leader == p->index ? "true" : "false", info.base,
 		info.op, info.committed, info.executed);
