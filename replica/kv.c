@@ -256,8 +256,7 @@ static bool kv_restore(void *state, const uint8_t *data, size_t len)
 		key = (struct text){data + 8, le32toh(lens[0])};
 		value = (struct text){key.data + key.len, le32toh(lens[1])};
 		if (key.len == 0 || key.len > KV_KEY_MAX || len - 8 < key.len ||
-		    len - 8 - key.len < value.len ||
-		    kv->bytes + cost(key, value) > KV_BYTES_MAX)
+		    len - 8 - key.len < value.len || kv->bytes + cost(key, value) > KV_BYTES_MAX)
 			break;
 		set(kv, key, value);
 		data += 8 + key.len + value.len;

@@ -127,9 +127,18 @@ static bool read_crash(pb_istream_t *stream, const pb_field_t *field, void **arg
 	return true;
 }
 
-#define READ_REQUESTS(r) {.funcs.decode = read_request, .arg = r}
-#define READ_ENTRIES(r) {.funcs.decode = read_entry, .arg = r}
-#define READ_CRASH(r) {.funcs.decode = read_crash, .arg = r}
+#define READ_REQUESTS(r)                                                                           \
+	{                                                                                          \
+		.funcs.decode = read_request, .arg = r                                             \
+	}
+#define READ_ENTRIES(r)                                                                            \
+	{                                                                                          \
+		.funcs.decode = read_entry, .arg = r                                               \
+	}
+#define READ_CRASH(r)                                                                              \
+	{                                                                                          \
+		.funcs.decode = read_crash, .arg = r                                               \
+	}
 
 static void set_snapshot(struct message *m, bool has, const Snapshot *s)
 {
@@ -522,7 +531,10 @@ static bool write_crash(pb_ostream_t *stream, const pb_field_t *field, void *con
 	return true;
 }
 
-#define WRITE(function, arg_) {.funcs.encode = function, .arg = (void *)(arg_)}
+#define WRITE(function, arg_)                                                                      \
+	{                                                                                          \
+		.funcs.encode = function, .arg = (void *)(arg_)                                    \
+	}
 
 static Snapshot snapshot_of(const struct message *m)
 {
@@ -583,8 +595,8 @@ static bool encode_body(const struct message *m, pb_ostream_t *stream)
 	}
 	case WIRE_REQUEST_STATE_TRANSFER: {
 		bool has = m->snapshot_op != 0;
-		RequestStateTransferMessage b = {
-			m->view, m->opnum, has, m->snapshot_op, has, m->snapshot_offset};
+		RequestStateTransferMessage b = {m->view,	 m->opnum, has,
+						 m->snapshot_op, has,	   m->snapshot_offset};
 
 		return pb_encode(stream, RequestStateTransferMessage_fields, &b);
 	}

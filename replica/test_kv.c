@@ -42,8 +42,9 @@ static void test_set_get_del(void **state)
 
 static void test_errors_are_results(void **state)
 {
-	static const char *const bad[] = {"",	    "SET",    "SET ",	  "SET a",  "SET  value", "GET",
-					  "GET ",   "GET a b", "DEL a b", "PUT a 1", "set a 1",	  "SETa b c"};
+	static const char *const bad[] = {"",		"SET",	   "SET ",    "SET a",
+					  "SET  value", "GET",	   "GET ",    "GET a b",
+					  "DEL a b",	"PUT a 1", "set a 1", "SETa b c"};
 	void *kv = app_kv.open();
 
 	(void)state;

@@ -281,7 +281,8 @@ static void test_a_cluster_of_one(void **state)
 	cluster_free(c);
 }
 
-/* --- loss -------------------------------------------------------------------------------------- */
+/* --- loss --------------------------------------------------------------------------------------
+ */
 
 static bool drop_third_prepare(struct cluster *c, const struct packet *p, const struct message *m)
 {
@@ -368,7 +369,8 @@ static void test_loss_duplication_reordering(void **state)
 	}
 }
 
-/* --- dead peers ----------------------------------------------------------------------------------- */
+/* --- dead peers
+ * ----------------------------------------------------------------------------------- */
 
 static void test_dead_peer_is_probed_and_comes_back(void **state)
 {
@@ -414,7 +416,8 @@ static void test_idle_leader_shows_life(void **state)
 	cluster_free(c);
 }
 
-/* --- the boundary ---------------------------------------------------------------------------------- */
+/* --- the boundary
+ * ---------------------------------------------------------------------------------- */
 
 /* The kernel acked bytes that are no Prepare: the gate is brought back to the log's end. */
 static void test_kernel_message_that_is_none(void **state)

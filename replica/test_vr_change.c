@@ -84,8 +84,8 @@ static struct message vote(enum wire_kind kind, uint64_t view, uint32_t index, u
 	return (struct message){.kind = kind, .view = view, .index = index, .committed = committed};
 }
 
-
-/* --- change of view ----------------------------------------------------------------------------- */
+/* --- change of view -----------------------------------------------------------------------------
+ */
 
 static void test_story_of_a_view_change(void **state)
 {
@@ -232,7 +232,8 @@ static void test_kernel_progress_is_a_sign_of_life(void **state)
 	start_clients(c, 1);
 	run_clients(c, 1000000);
 	assert_int_equal(g->log_count, 1);
-	/* the process has looked at the kernel log; then the Prepare came, then the timer ran out */
+	/* the process has looked at the kernel log; then the Prepare came, then the timer ran out
+	 */
 	for (tick.now_us = c->now;; tick.now_us += 50000) {
 		result = vr_step(c->node[1].vr, &tick, &out);
 		if (result == VR_FREEZE)
@@ -291,7 +292,49 @@ static void test_alone_in_a_change(void **state)
 	cluster_free(c);
 }
 
-/* --- what a vote says ---------------------------------------------------------------------------- */
+/* An ack is for the view it names. */
+static void test_ack_of_another_view(void **state)
+{
+	struct cluster *c = alone(3, 1);
+	struct message m = vote(WIRE_DO_VIEW_CHANGE, 1, 2, 0);
+
+	(void)state;
+	prepare(c, 1, 0, 1, 3, 0);
+	m.opnum = 2;
+	inject(c, 1, 2, &m);
+	assert_int_equal(info_of(c, 1).status, VR_NORMAL);
+	assert_int_equal(info_of(c, 1).op, 3);
+	m = (struct message){.kind = WIRE_PREPARE_OK, .view = 0, .opnum = 3, .index = 2};
+	inject(c, 1, 2, &m);
+	assert_int_equal(info_of(c, 1).committed, 0);
+	m.view = 1;
+	inject(c, 1, 2, &m);
+	assert_int_equal(info_of(c, 1).committed, 3);
+	cluster_free(c);
+}
+
+/* A cluster that has not begun to work changes its view and recovers like any other. */
+static void test_empty_log(void **state)
+{
+	struct cluster *c = cluster_new(3, 1, true);
+
+	(void)state;
+	node_crash(c, 0);
+	run_for(c, 2000000);
+	assert_int_equal(info_of(c, 1).status, VR_NORMAL);
+	assert_int_equal(info_of(c, 2).status, VR_NORMAL);
+	assert_int_equal(info_of(c, 2).view, 1);
+	node_restart(c, 0, false);
+	run_for(c, 1000000);
+	assert_int_equal(info_of(c, 0).status, VR_NORMAL);
+	assert_int_equal(info_of(c, 0).view, 1);
+	start_clients(c, 3);
+	run_clients(c, 1000000);
+	cluster_free(c);
+}
+
+/* --- what a vote says ----------------------------------------------------------------------------
+ */
 
 /*
  * A log is taken over in part when the next change comes. The vote is still for all that
@@ -325,7 +368,8 @@ static void test_vote_after_half_a_transfer(void **state)
 	cluster_free(c);
 }
 
-/* An entry that differs goes, with all that follows it; what is above the new log's end goes too. */
+/* An entry that differs goes, with all that follows it; what is above the new log's end goes too.
+ */
 static void test_tail_that_differs(void **state)
 {
 	struct cluster *c = alone(3, 2);
@@ -509,7 +553,8 @@ static void test_open_batch_is_no_part_of_the_vote(void **state)
 	cluster_free(c);
 }
 
-/* --- crash vectors ---------------------------------------------------------------------------------- */
+/* --- crash vectors
+ * ---------------------------------------------------------------------------------- */
 
 static void put_lives(struct message *m, uint32_t n, uint32_t who, uint64_t lives)
 {
@@ -571,7 +616,8 @@ static void test_quorum_is_crash_consistent(void **state)
 	cluster_free(c);
 }
 
-/* --- recovery ----------------------------------------------------------------------------------------- */
+/* --- recovery
+ * ----------------------------------------------------------------------------------------- */
 
 static void check_recovery(uint32_t n, uint32_t who, bool offload)
 {
@@ -629,7 +675,8 @@ static void test_recovering_replica_says_nothing(void **state)
 	cluster_free(c);
 }
 
-static struct message answer(struct cluster *c, uint32_t index, uint64_t view, bool leads, uint64_t op)
+static struct message answer(struct cluster *c, uint32_t index, uint64_t view, bool leads,
+			     uint64_t op)
 {
 	struct message m = {.kind = WIRE_RECOVERY_RESPONSE, .index = index, .view = view};
 
@@ -659,6 +706,8 @@ static void test_recovery_answers(void **state)
 	assert_int_equal(seen[WIRE_RECOVERY].crash_count, 5);
 	assert_int_equal(seen[WIRE_RECOVERY].crash[1], 7);
 
+	m = answer(c, 0, 3, false, 0); /* before it led view 5 */
+	inject(c, 1, 0, &m);
 	m = answer(c, 2, 5, false, 0);
 	m.nonce++;
 	inject(c, 1, 2, &m); /* another nonce */
@@ -687,6 +736,35 @@ static void test_recovery_answers(void **state)
 	cluster_free(c);
 }
 
+/* The leader's answer is not enough, nor one that knows nothing of the new life. */
+static void test_recovery_needs_a_quorum(void **state)
+{
+	struct cluster *c = alone(5, 1);
+	struct message m;
+
+	(void)state;
+	node_crash(c, 1);
+	node_restart(c, 1, false);
+	for (uint32_t i = 2; i < 5; i++) {
+		assert_int_equal(seen[WIRE_RECOVERY].crash_count, 0);
+		m = answer(c, i, 0, false, 0);
+		inject(c, 1, i, &m);
+	}
+	assert_int_equal(seen[WIRE_RECOVERY].crash_count, 5);
+	m = answer(c, 0, 0, true, 0);
+	inject(c, 1, 0, &m);
+	m = answer(c, 2, 0, false, 0);
+	inject(c, 1, 2, &m);
+	m = answer(c, 3, 0, false, 0);
+	put_lives(&m, 5, 1, 0);
+	inject(c, 1, 3, &m);
+	assert_int_equal(info_of(c, 1).status, VR_RECOVERING);
+	m = answer(c, 4, 0, false, 0);
+	inject(c, 1, 4, &m);
+	assert_int_equal(info_of(c, 1).status, VR_NORMAL);
+	cluster_free(c);
+}
+
 static void test_all_killed_at_once(void **state)
 {
 	(void)state;
@@ -709,7 +787,8 @@ static void test_all_killed_at_once(void **state)
 	}
 }
 
-/* --- far behind ------------------------------------------------------------------------------------------ */
+/* --- far behind
+ * ------------------------------------------------------------------------------------------ */
 
 static void check_far_behind(bool crash)
 {
@@ -772,7 +851,8 @@ static void test_large_operations(void **state)
 	cluster_free(c);
 }
 
-/* --- fragments ------------------------------------------------------------------------------------------- */
+/* --- fragments
+ * ------------------------------------------------------------------------------------------- */
 
 static uint8_t whole[40000];
 
@@ -830,12 +910,13 @@ static void test_odd_pieces(void **state)
 {
 	struct cluster *c = alone(3, 0);
 	uint8_t piece[WIRE_FRAGMENT_HEAD + 100] = {0};
-	struct vr_event ev = {.kind = VR_EVENT_MESSAGE, .from = 1, .data = piece, .len = sizeof(piece)};
+	struct vr_event ev = {
+		.kind = VR_EVENT_MESSAGE, .from = 1, .data = piece, .len = sizeof(piece)};
 	struct wire_fragment odd[] = {
-		{.id = 1, .offset = 5, .total = 1000},		      /* no multiple of 9000 */
-		{.id = 1, .offset = 0, .total = 1000},		      /* ends before the end */
-		{.id = 1, .offset = 9000, .total = 9050},	      /* beyond the end */
-		{.id = 1, .offset = 0, .total = UINT64_MAX},	      /* absurd */
+		{.id = 1, .offset = 5, .total = 1000},		     /* no multiple of 9000 */
+		{.id = 1, .offset = 0, .total = 1000},		     /* ends before the end */
+		{.id = 1, .offset = 9000, .total = 9050},	     /* beyond the end */
+		{.id = 1, .offset = 0, .total = UINT64_MAX},	     /* absurd */
 		{.id = 1, .offset = UINT64_MAX - 50, .total = 1000}, /* wraps */
 	};
 
@@ -848,7 +929,8 @@ static void test_odd_pieces(void **state)
 	cluster_free(c);
 }
 
-/* --- what the journal and other replicas may hold --------------------------------------------------------- */
+/* --- what the journal and other replicas may hold
+ * --------------------------------------------------------- */
 
 static void test_restore_refuses(void **state)
 {
@@ -896,8 +978,18 @@ static void test_restore_refuses(void **state)
 /* A replica in any status gets messages of every kind with fields of every size: it lives. */
 static void test_wild_messages(void **state)
 {
-	static const uint64_t numbers[] = {0,	 1,	     2,		 3,	   5,
-					   1000, 0x7ffffffe, 0x7fffffff, UINT32_MAX, 1ull << 32, UINT64_MAX >> 1, UINT64_MAX};
+	static const uint64_t numbers[] = {0,
+					   1,
+					   2,
+					   3,
+					   5,
+					   1000,
+					   0x7ffffffe,
+					   0x7fffffff,
+					   UINT32_MAX,
+					   1ull << 32,
+					   UINT64_MAX >> 1,
+					   UINT64_MAX};
 	struct cluster *c = cluster_new(3, 0, false);
 
 	(void)state;
@@ -925,8 +1017,11 @@ static void test_wild_messages(void **state)
 		if (chance(c, 2))
 			put_lives(&m, chance(c, 8) ? 3 : 5, chance(c, 3), chance(c, 3));
 		if (chance(c, 4) == 0) {
-			m.snapshot = (struct snapshot_piece){numbers[chance(c, 12)], 0, 20,
-							     {(const uint8_t *)"01234567890123456789", 20}};
+			m.snapshot = (struct snapshot_piece){
+				numbers[chance(c, 12)],
+				0,
+				20,
+				{(const uint8_t *)"01234567890123456789", 20}};
 			m.snapshot_op = numbers[chance(c, 12)];
 			m.snapshot_offset = numbers[chance(c, 12)];
 		}
@@ -951,6 +1046,8 @@ int main(void)
 		cmocka_unit_test(test_kernel_progress_is_a_sign_of_life),
 		cmocka_unit_test(test_who_slept_does_not_suspect),
 		cmocka_unit_test(test_alone_in_a_change),
+		cmocka_unit_test(test_empty_log),
+		cmocka_unit_test(test_ack_of_another_view),
 		cmocka_unit_test(test_vote_after_half_a_transfer),
 		cmocka_unit_test(test_tail_that_differs),
 		cmocka_unit_test(test_longer_tail_goes_at_the_end),
@@ -965,6 +1062,7 @@ int main(void)
 		cmocka_unit_test(test_recovery),
 		cmocka_unit_test(test_recovering_replica_says_nothing),
 		cmocka_unit_test(test_recovery_answers),
+		cmocka_unit_test(test_recovery_needs_a_quorum),
 		cmocka_unit_test(test_all_killed_at_once),
 		cmocka_unit_test(test_far_behind),
 		cmocka_unit_test(test_large_operations),

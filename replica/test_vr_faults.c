@@ -7,7 +7,8 @@
  */
 #include "replica/test_cluster.h"
 
-static uint64_t total_views, total_recoveries, total_snapshots, total_transfers, total_crashes, total_ops;
+static uint64_t total_views, total_recoveries, total_snapshots, total_transfers, total_crashes,
+	total_ops;
 
 struct loss {
 	bool files;  /* gone at the crash: to be restarted without */
@@ -56,8 +57,8 @@ static void cut_at_random(struct cluster *c)
 		side = 1u << newest_leader(c) | (chance(c, 2) ? 1u << chance(c, n) : 0);
 	for (uint32_t i = 0; i < n; i++) {
 		for (uint32_t k = 0; k < n; k++)
-			c->cut[i][k] = one_way ? chance(c, 4) == 0
-					       : (side >> i & 1) != (side >> k & 1);
+			c->cut[i][k] =
+				one_way ? chance(c, 4) == 0 : (side >> i & 1) != (side >> k & 1);
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		for (uint32_t k = 0; k < c->clients; k++)
@@ -142,8 +143,8 @@ static void run_seed(uint32_t n, bool offload, uint64_t seed)
 		struct vr_info info = info_of(c, i);
 
 		count_up(c, i);
-		tell(c, "r%u: status %d view %lu log %lu..%lu executed %lu of %lu\n", i, info.status,
-		     info.view, info.base, info.op, info.executed, c->model_op);
+		tell(c, "r%u: status %d view %lu log %lu..%lu executed %lu of %lu\n", i,
+		     info.status, info.view, info.base, info.op, info.executed, c->model_op);
 		if (info.status != VR_NORMAL || info.view != info_of(c, 0).view ||
 		    info.executed != c->model_op)
 			fail_with_story(c, "a replica did not come along");

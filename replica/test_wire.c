@@ -100,7 +100,8 @@ static int rebuild_file(const char *name, enum wire_kind kind)
 	for (capture_open(&c, name); capture_next(&c); count++) {
 		assert_int_equal(wire_decode_head(&head, c.datagram, c.datagram_len), WIRE_OK);
 		assert_int_equal(head.kind, kind);
-		assert_int_equal(message_decode(&m, c.datagram, c.datagram_len, room, 4096), WIRE_OK);
+		assert_int_equal(message_decode(&m, c.datagram, c.datagram_len, room, 4096),
+				 WIRE_OK);
 		len = message_encode(&m, encoded, sizeof(encoded));
 		if (head.fast[0] & WIRE_BROADCAST)
 			wire_set_broadcast(encoded, true);
@@ -207,7 +208,8 @@ static void test_captured_fragments(void **state)
 		again = f;
 		again.offset = f.total;
 		wire_encode_fragment_head(c.datagram, &again);
-		assert_int_equal(wire_decode_fragment(&f, c.datagram, c.datagram_len), WIRE_E_PIECE);
+		assert_int_equal(wire_decode_fragment(&f, c.datagram, c.datagram_len),
+				 WIRE_E_PIECE);
 	}
 	assert_int_equal(count, 2);
 	free(c.bytes);
@@ -394,7 +396,8 @@ static void test_bad_bodies(void **state)
 {
 	(void)state;
 	assert_int_equal(RAW(WIRE_COMMIT, "\x08\x00\x10\x01"), WIRE_OK);
-	assert_int_equal(RAW(WIRE_COMMIT, "\x08\x00\x10\x01\x7a\x01z\xa0\x06\x05"), WIRE_OK); /* 15, 100 */
+	assert_int_equal(RAW(WIRE_COMMIT, "\x08\x00\x10\x01\x7a\x01z\xa0\x06\x05"),
+			 WIRE_OK); /* 15, 100 */
 	assert_int_equal(RAW(WIRE_COMMIT, "\x08\x00"), WIRE_E_BODY);
 	assert_int_equal(RAW(WIRE_COMMIT, ""), WIRE_E_BODY);
 	assert_int_equal(RAW(WIRE_COMMIT, "\x08\x00\x10"), WIRE_E_BODY);
@@ -404,22 +407,28 @@ static void test_bad_bodies(void **state)
 	assert_int_equal(RAW(WIRE_REQUEST, "\x0a\x04\x10\x01\x18\x01"), WIRE_E_BODY);
 	assert_int_equal(RAW(WIRE_REQUEST, "\x0a\x06\x08\x01\x10\x01\x18\x01"), WIRE_E_BODY);
 	assert_int_equal(RAW(WIRE_REQUEST, "\x0a\x06\x0a\x00\x10\x01\x18\x01"), WIRE_OK);
-	assert_int_equal(RAW(WIRE_REQUEST, "\x0a\x06\x0a\x00\x10\x01\x18\x01\x0a\x06\x0a\x00\x10\x01\x18\x01"),
+	assert_int_equal(RAW(WIRE_REQUEST,
+			     "\x0a\x06\x0a\x00\x10\x01\x18\x01\x0a\x06\x0a\x00\x10\x01\x18\x01"),
 			 WIRE_E_BODY);
 	/* a Prepare: batchstart 0, above op, another number of requests */
-	assert_int_equal(RAW(WIRE_PREPARE, "\x08\x00\x10\x01\x18\x00\x22\x06\x0a\x00\x10\x01\x18\x01"),
-			 WIRE_E_VALUE);
-	assert_int_equal(RAW(WIRE_PREPARE, "\x08\x00\x10\x01\x18\x02\x22\x06\x0a\x00\x10\x01\x18\x01"),
-			 WIRE_E_VALUE);
-	assert_int_equal(RAW(WIRE_PREPARE, "\x08\x00\x10\x02\x18\x01\x22\x06\x0a\x00\x10\x01\x18\x01"),
-			 WIRE_E_VALUE);
-	assert_int_equal(RAW(WIRE_PREPARE, "\x08\x00\x10\x01\x18\x01\x22\x06\x0a\x00\x10\x01\x18\x01"),
-			 WIRE_OK);
+	assert_int_equal(
+		RAW(WIRE_PREPARE, "\x08\x00\x10\x01\x18\x00\x22\x06\x0a\x00\x10\x01\x18\x01"),
+		WIRE_E_VALUE);
+	assert_int_equal(
+		RAW(WIRE_PREPARE, "\x08\x00\x10\x01\x18\x02\x22\x06\x0a\x00\x10\x01\x18\x01"),
+		WIRE_E_VALUE);
+	assert_int_equal(
+		RAW(WIRE_PREPARE, "\x08\x00\x10\x02\x18\x01\x22\x06\x0a\x00\x10\x01\x18\x01"),
+		WIRE_E_VALUE);
+	assert_int_equal(
+		RAW(WIRE_PREPARE, "\x08\x00\x10\x01\x18\x01\x22\x06\x0a\x00\x10\x01\x18\x01"),
+		WIRE_OK);
 	/* an index that no cluster has; op numbers out of order; a snapshot beyond its end */
 	assert_int_equal(RAW(WIRE_PREPARE_OK, "\x08\x00\x10\x01\x18\x40"), WIRE_E_VALUE);
-	assert_int_equal(RAW(WIRE_STATE_TRANSFER, "\x08\x00\x10\x02"
-						  "\x1a\x0c\x08\x00\x10\x02\x1a\x06\x0a\x00\x10\x01\x18\x01"
-						  "\x1a\x0c\x08\x00\x10\x02\x1a\x06\x0a\x00\x10\x01\x18\x01"),
+	assert_int_equal(RAW(WIRE_STATE_TRANSFER,
+			     "\x08\x00\x10\x02"
+			     "\x1a\x0c\x08\x00\x10\x02\x1a\x06\x0a\x00\x10\x01\x18\x01"
+			     "\x1a\x0c\x08\x00\x10\x02\x1a\x06\x0a\x00\x10\x01\x18\x01"),
 			 WIRE_E_VALUE);
 	assert_int_equal(RAW(WIRE_STATE_TRANSFER,
 			     "\x08\x00\x10\x02\x7a\x08\x08\x01\x10\x05\x18\x05\x22\x01z"),
@@ -452,12 +461,14 @@ static void test_too_many(void **state)
 	assert_int_equal(message_decode(&back, encoded, len, room, 200), WIRE_OK);
 }
 
-/* Every cut and every flipped bit of every capture: an answer, and no read outside (the copy is exact). */
+/* Every cut and every flipped bit of every capture: an answer, and no read outside (the copy is
+ * exact). */
 static void test_mangled_captures(void **state)
 {
 	static const char *const names[] = {
-		"RequestMessage.vanilla",   "PrepareMessage.vanilla",	  "MyPrepareOK.offload",
-		"ReplyMessage.vanilla",	    "DoViewChangeMessage.vanilla", "StartViewMessage.vanilla",
+		"RequestMessage.vanilla",	"PrepareMessage.vanilla",
+		"MyPrepareOK.offload",		"ReplyMessage.vanilla",
+		"DoViewChangeMessage.vanilla",	"StartViewMessage.vanilla",
 		"StateTransferMessage.vanilla",
 	};
 	struct capture c;

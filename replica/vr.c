@@ -24,12 +24,12 @@ static void set_defaults(struct vr_config *c)
 	const struct {
 		uint32_t *value, standard;
 	} fields[] = {
-		{&c->payload_max, 1472},      {&c->log_ops, 65536},
-		{&c->log_bytes, 32u << 20},   {&c->clients, 1024},
+		{&c->payload_max, 1472},	 {&c->log_ops, 65536},
+		{&c->log_bytes, 32u << 20},	 {&c->clients, 1024},
 		{&c->op_max, VR_OP_MAX_DEFAULT}, {&c->snapshot_max, 128u << 20},
-		{&c->resend_us, 10000},	      {&c->resend_max_us, 200000},
-		{&c->probe_us, 1000000},      {&c->dead_after, 5},
-		{&c->commit_us, 5000},	      {&c->heartbeat_us, 50000},
+		{&c->resend_us, 10000},		 {&c->resend_max_us, 200000},
+		{&c->probe_us, 1000000},	 {&c->dead_after, 5},
+		{&c->commit_us, 5000},		 {&c->heartbeat_us, 50000},
 		{&c->view_change_us, 300000},
 	};
 

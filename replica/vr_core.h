@@ -123,7 +123,7 @@ struct vr_transfer {
 	bool active;
 	uint32_t source, tries;
 	uint64_t matched;   /* our log is the source's, up to this op */
-	uint64_t target;    /* op; 0: what the source's first answer says */
+	uint64_t target;    /* op; VR_NEVER: what the source's first answer says */
 	uint64_t committed; /* ops that the source's log has committed, at least */
 	uint64_t retry_at;
 	uint64_t snapshot_op; /* a snapshot that comes in pieces; 0: none */

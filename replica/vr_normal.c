@@ -226,8 +226,8 @@ void vr_on_unlogged_request(struct vr *vr, const struct message *m, struct vr_ad
 	if (vr->status != VR_NORMAL)
 		return vr_count(vr, VR_C_IGNORED_STATUS);
 	reply.reply.data = vr->query_result;
-	reply.reply.len = vr->c.app->query(vr->app, e->op.data, e->op.len, vr->query_result,
-					   vr->c.op_max);
+	reply.reply.len =
+		vr->c.app->query(vr->app, e->op.data, e->op.len, vr->query_result, vr->c.op_max);
 	vr_reply(vr, address, &reply);
 }
 
@@ -262,7 +262,7 @@ static void sample_round_trip(struct vr *vr, struct vr_peer *p, uint64_t acked)
 	if (p->sample_op == 0 || acked < p->sample_op)
 		return;
 	us = vr->now - p->sample_at < vr->c.resend_max_us ? vr->now - p->sample_at
-							   : vr->c.resend_max_us;
+							  : vr->c.resend_max_us;
 	if (p->rtt_us == 0) {
 		p->rtt_us = us;
 		p->rtt_dev_us = us / 2;

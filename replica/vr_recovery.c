@@ -178,8 +178,8 @@ void vr_on_recovery_response(struct vr *vr, const struct message *m, uint32_t fr
 		return vr_count(vr, VR_C_IGNORED_CRASHED);
 	}
 	vr_merge_crash(vr, m);
-	*a = (struct vr_answer){true, m->has_opnum, m->view, m->opnum, m->committed,
-				life_of(m, from)};
+	*a = (struct vr_answer){true,	  m->has_opnum, m->view,
+				m->opnum, m->committed, life_of(m, from)};
 	if (vr->recovery.second)
 		end_second_round(vr);
 	else

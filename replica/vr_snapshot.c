@@ -87,7 +87,8 @@ struct stored_client {
 	const uint8_t *reply;
 };
 
-static bool get_client(const struct vr *vr, struct cursor *c, uint64_t last, struct stored_client *s)
+static bool get_client(const struct vr *vr, struct cursor *c, uint64_t last,
+		       struct stored_client *s)
 {
 	return get(c, &s->id) && get(c, &s->op) && get(c, &s->reqid) && get(c, &s->reply_len) &&
 	       s->op > 0 && s->op <= last && s->reply_len <= vr->c.op_max &&

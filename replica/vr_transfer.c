@@ -190,7 +190,7 @@ bool vr_transfer_take(struct vr *vr, const struct entries *list)
 
 		if (e->opnum <= t->matched)
 			continue;
-		if (e->opnum != t->matched + 1 || (t->target != 0 && e->opnum > t->target) ||
+		if (e->opnum != t->matched + 1 || e->opnum > t->target ||
 		    !take_entry(vr, e, &appended))
 			break;
 		t->matched++;
@@ -200,7 +200,7 @@ bool vr_transfer_take(struct vr *vr, const struct entries *list)
 	committed = t->committed < t->matched ? t->committed : t->matched;
 	if (committed > vr->committed)
 		vr_commit(vr, committed);
-	return t->target != 0 && t->matched >= t->target;
+	return t->matched >= t->target;
 }
 
 /* Puts a piece where it belongs; true: something new. */
@@ -244,7 +244,7 @@ void vr_on_state_transfer(struct vr *vr, const struct message *m, uint32_t from)
 		t->matched = last;
 	}
 	before = t->matched;
-	if (t->target == 0)
+	if (t->target == VR_NEVER)
 		t->target = m->opnum;
 	if (m->has_committed && m->committed > t->committed)
 		t->committed = m->committed;

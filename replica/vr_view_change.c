@@ -162,7 +162,7 @@ void vr_follow_newer(struct vr *vr, uint64_t view)
 {
 	if (view > vr->view)
 		set_view(vr, view);
-	vr_transfer_begin(vr, vr_leader_of(vr, view), 0, 0);
+	vr_transfer_begin(vr, vr_leader_of(vr, view), VR_NEVER, 0);
 	vr->transfer.retry_at = vr->now;
 }
 
@@ -355,7 +355,7 @@ void vr_on_start_view(struct vr *vr, const struct message *m, uint32_t from)
 	if (!vr->transfer.active)
 		vr_transfer_begin(vr, from, m->opnum, m->committed);
 	vr->transfer.retry_at = vr->now;
-	if (vr->transfer.target == 0)
+	if (vr->transfer.target == VR_NEVER)
 		vr->transfer.target = m->opnum;
 	if (m->committed > vr->transfer.committed)
 		vr->transfer.committed = m->committed;

@@ -6,10 +6,9 @@
 
 #include "replica/wire.h"
 
-const char *const wire_error_names[WIRE_ERROR_COUNT] = {
-	[WIRE_OK] = "ok",
+const char *const wire_error_names[WIRE_ERROR_COUNT] = {[WIRE_OK] = "ok",
 #define X(id, name, text) [WIRE_E_##id] = name,
-	WIRE_ERRORS(X)
+							WIRE_ERRORS(X)
 #undef X
 };
 
@@ -18,7 +17,7 @@ const char *const wire_kind_names[WIRE_KIND_COUNT] = {
 #define X(id, name, type) [WIRE_##id] = name,
 	WIRE_KINDS(X)
 #undef X
-	[WIRE_FRAGMENT] = "fragment",
+		[WIRE_FRAGMENT] = "fragment",
 };
 
 static const struct {
