@@ -20,9 +20,9 @@
 #define UNSET UINT64_MAX
 
 struct settings {
-	const char *config;
+	const char *config, *history;
 	uint64_t clients, ops, seconds, mix, value_bytes, keys, seed, give_up, progress_fd;
-	bool json;
+	bool json, shared;
 };
 
 static volatile sig_atomic_t stop;
@@ -52,12 +52,16 @@ static int parse(struct settings *s, int argc, char **argv)
 		 .max = WORKLOAD_VALUE_MAX},
 		{"keys", "N", "shared out among the clients (1000)", .number = &s->keys, .min = 1,
 		 .max = 100000000},
+		{"shared", NULL, "every client uses all keys: replies are judged by --history only",
+		 .flag = &s->shared},
 		{"seed", "N", "of the choice of keys and operations (random)", .number = &s->seed,
 		 .max = INT64_MAX},
 		{"give-up", "S", "fail after so long without any reply (10)", .number = &s->give_up,
 		 .min = 1, .max = 1000000},
 		{"progress-fd", "FD", "write '<operations> <operations/s> <p99 us>' lines there",
 		 .number = &s->progress_fd, .max = 1 << 20},
+		{"history", "FILE", "write each operation there, one JSON object a line",
+		 .text = &s->history},
 		{"json", NULL, "print one JSON object instead of a table", .flag = &s->json},
 	};
 	int ret = options_parse(PROGRAM,
@@ -146,7 +150,7 @@ int main(int argc, char **argv)
 	struct load_options o = {.stop = &stop};
 	struct cluster cluster;
 	char error[1024];
-	int ret;
+	int ret, unwritten;
 
 	ret = parse(&s, argc, argv);
 	if (ret >= 0)
@@ -170,6 +174,7 @@ int main(int argc, char **argv)
 	o.value_bytes = s.value_bytes;
 	o.keys = s.keys;
 	o.seed = s.seed;
+	o.shared = s.shared;
 	o.give_up_s = s.give_up;
 	if (s.progress_fd != UNSET)
 		progress_fd = s.progress_fd;
@@ -179,16 +184,26 @@ int main(int argc, char **argv)
 	sigaction(SIGTERM, &action, NULL);
 	signal(SIGPIPE, SIG_IGN); /* whoever reads the progress may go away */
 
+	if (s.history) {
+		ret = history_open(&o.history, s.history);
+		if (ret) {
+			options_say(PROGRAM, "cannot write %s: %s", s.history, strerror(-ret));
+			return EXIT_FAILURE;
+		}
+	}
 	ret = load_run(&o, &result, error, sizeof(error));
+	unwritten = history_close(o.history);
 	if (o.progress && progress_fd < 0)
 		fputs("\r\033[K", stderr);
 	if (!ret || result.done)
 		print_result(&s);
 	if (ret)
 		options_say(PROGRAM, "%s", error);
+	if (unwritten)
+		options_say(PROGRAM, "cannot write all of %s: %s", s.history, strerror(-unwritten));
 	if (fflush(stdout) || ferror(stdout)) {
 		options_say(PROGRAM, "cannot write the result: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
-	return ret ? EXIT_FAILURE : EXIT_SUCCESS;
+	return ret || unwritten ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -41,6 +41,8 @@ struct client {
 	uint32_t tries;	    /* times sent again */
 	uint32_t len;	    /* bytes of message; 0: nothing in flight */
 	uint8_t message[REQUEST_MAX];
+	uint32_t op_len;
+	char op[WORKLOAD_OP_MAX];
 };
 
 struct load {
@@ -144,8 +146,7 @@ static void queue(struct load *l, struct client *c)
 static void start_op(struct load *l, uint32_t i)
 {
 	struct client *c = &l->client[i];
-	char op[WORKLOAD_OP_MAX];
-	struct entry entry = {.clientid = c->id, .op.data = (const uint8_t *)op};
+	struct entry entry = {.clientid = c->id, .op.data = (const uint8_t *)c->op};
 	struct message request = {.kind = WIRE_REQUEST,
 				  .entries = {.ring = &entry, .count = 1, .mask = UINT32_MAX}};
 
@@ -153,7 +154,7 @@ static void start_op(struct load *l, uint32_t i)
 	if (l->o->ops && l->started == l->o->ops)
 		return;
 	l->started++;
-	entry.op.len = workload_next(l->workload, i, op);
+	entry.op.len = c->op_len = workload_next(l->workload, i, c->op);
 	entry.reqid = c->reqid += l->o->clients;
 	c->sent_ns = 0;
 	c->tries = 0;
@@ -205,6 +206,38 @@ static void check_reply(struct load *l, uint32_t i, const struct bytes *reply)
 		 (int)(want_len < 90 ? want_len : 90), want);
 }
 
+/* The client's operation has ended; without a reply, now is 0. */
+static void remember(struct load *l, uint32_t i, const struct message *reply, uint64_t now)
+{
+	const struct client *c = &l->client[i];
+	struct history_op op = {.client = i,
+				.id = c->id,
+				.reqid = c->reqid,
+				.invoked_ns = c->sent_ns,
+				.completed_ns = now,
+				.op = c->op,
+				.op_len = c->op_len,
+				.sends = c->tries + 1};
+
+	if (!l->o->history)
+		return;
+	if (now) {
+		op.result = reply->reply.data;
+		op.result_len = reply->reply.len;
+		op.opnum = reply->opnum;
+		op.view = reply->view;
+	}
+	history_add(l->o->history, &op);
+}
+
+static void remember_unanswered(struct load *l)
+{
+	for (uint32_t i = 0; i < l->o->clients; i++) {
+		if (l->client[i].len && l->client[i].sent_ns)
+			remember(l, i, NULL, 0);
+	}
+}
+
 /* A reply that is no answer to an operation in flight is a late one of a resend. */
 static void on_datagram(struct load *l, const struct mmsghdr *datagram, uint64_t now)
 {
@@ -227,6 +260,7 @@ static void on_datagram(struct load *l, const struct mmsghdr *datagram, uint64_t
 		l->leader_known = true;
 		l->view = reply.view;
 	}
+	remember(l, i, &reply, now);
 	check_reply(l, i, &reply.reply);
 	histogram_add(&l->result->latency_ns, now - c->sent_ns);
 	if (!c->tries)
@@ -336,7 +370,8 @@ static int open_clients(struct load *l)
 				     .keys = l->o->keys,
 				     .mix = l->o->mix,
 				     .value_bytes = l->o->value_bytes,
-				     .seed = l->o->seed};
+				     .seed = l->o->seed,
+				     .shared = l->o->shared};
 
 	l->client = calloc(l->o->clients, sizeof(*l->client));
 	if (!l->client)
@@ -397,6 +432,7 @@ int load_run(const struct load_options *options, struct load_result *result, cha
 		ret = loop(l);
 		result->elapsed_ns = now_ns() - l->start_ns;
 		result->view = l->view;
+		remember_unanswered(l);
 	}
 	if (!ret && result->wrong)
 		ret = -EBADMSG;

@@ -12,6 +12,7 @@
 
 #include "replica/cluster.h"
 #include "replica/histogram.h"
+#include "replica/history.h"
 
 #define LOAD_CLIENTS_MAX 4096
 
@@ -33,8 +34,10 @@ struct load_options {
 	uint32_t mix;	      /* percent of SET */
 	uint32_t value_bytes; /* 1..WORKLOAD_VALUE_MAX */
 	uint32_t keys;
-	uint64_t seed;	    /* of keys and operations; client ids are always random */
-	uint32_t give_up_s; /* fail when no reply at all came for so long */
+	bool shared;		 /* see workload.h */
+	struct history *history; /* gets every operation; or NULL */
+	uint64_t seed;		 /* of keys and operations; client ids are always random */
+	uint32_t give_up_s;	 /* fail when no reply at all came for so long */
 	const volatile sig_atomic_t *stop; /* not 0: end at the next chance */
 	/* Called five times a second, unless NULL: the result so far, ops/s since the last call. */
 	void (*progress)(const struct load_result *result, double ops_per_s);

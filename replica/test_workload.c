@@ -146,6 +146,44 @@ static void test_foreign_reply(void **state)
 	assert_false(check(2, 0));
 }
 
+/* Two processes use the same keys, and no value is ever written twice. */
+static void test_shared(void **state)
+{
+	struct workload_options o = {.clients = 2,
+				     .keys = 3,
+				     .mix = 100,
+				     .value_bytes = 24,
+				     .seed = 1,
+				     .run = 0x11111111,
+				     .shared = true};
+	struct workload *w[2];
+	char op[600][WORKLOAD_OP_MAX];
+	unsigned int keys = 0, count = 0;
+	const char *want;
+	size_t len;
+
+	(void)state;
+	w[0] = workload_open(&o);
+	o.run = 0x22222222;
+	w[1] = workload_open(&o);
+	assert_non_null(w[0]);
+	assert_non_null(w[1]);
+	for (; count < 600; count++) {
+		len = workload_next(w[count & 1], count >> 1 & 1, op[count]);
+		op[count][len] = 0;
+		assert_memory_equal(op[count], "SET k", 5);
+		keys |= 1u << (op[count][5] - '0');
+	}
+	assert_int_equal(keys, 7);
+	for (unsigned int i = 0; i < count; i++) {
+		for (unsigned int j = 0; j < i; j++)
+			assert_string_not_equal(op[i], op[j]);
+	}
+	assert_false(workload_check(w[0], 0, "NONE", 4, &want, &len)); /* to a SET */
+	workload_close(w[0]);
+	workload_close(w[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +191,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lost_write, open_fixture, close_fixture),
 		cmocka_unit_test_setup_teardown(test_executed_twice, open_fixture, close_fixture),
 		cmocka_unit_test_setup_teardown(test_foreign_reply, open_fixture, close_fixture),
+		cmocka_unit_test(test_shared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,12 @@
  *
  *   SET <run>-<key> <value>    value: "<run>-<key>#<version>#" repeated, cut to size
  *   GET <run>-<key>            the last version set, or none
+ *
+ * With `shared` all clients, also those of other processes, use the same keys. Then no reply
+ * is known beforehand: who wants to judge them needs the history (replica/history.h).
+ *
+ *   SET k<key> <value>         value: "<client>.<version>.<run>#" repeated, cut to size
+ *   GET k<key>
  */
 #ifndef PAXRACK_WORKLOAD_H
 #define PAXRACK_WORKLOAD_H
@@ -27,6 +33,7 @@ struct workload_options {
 	uint32_t value_bytes; /* 1..WORKLOAD_VALUE_MAX */
 	uint64_t seed;	      /* of the choice of keys and operations */
 	uint32_t run;	      /* random: the keys of this run are nobody else's */
+	bool shared;	      /* each client uses all keys */
 };
 
 /* NULL: out of memory. */
