@@ -27,7 +27,7 @@ import time
 
 from conftest import BUILD
 from paxos import MAGIC, PORT
-from racks import bpftool
+from racks import bpftool, rack_command
 
 sys.path.insert(0, os.path.join(BUILD, "py"))
 import vr_pb2  # noqa: E402
@@ -160,6 +160,31 @@ class Replica:
                       *struct.pack("<I", key))
         return sum(cpu["value"] for cpu in row["formatted"]["values"])
 
+    def xdp(self):
+        """What is attached to its device: {"id": of the program, ...}."""
+        link, = json.loads(self.cluster.rack.exec(self.node, "ip", "-j", "link", "show", "eth0"))
+        return link["xdp"]["prog"] if "xdp" in link else None
+
+    def detach_xdp(self):
+        """Behind its back: the link that its process holds is there, and leads nowhere."""
+        self.program = self.xdp()["id"]
+        link, = (l["id"] for l in bpftool("link", "show") if l.get("prog_id") == self.program)
+        subprocess.run(["bpftool", "link", "detach", "id", str(link)], check=True)
+        assert self.xdp() is None
+
+    def attach_xdp(self, mode):
+        """The program that detach_xdp() took away."""
+        kind = {"native": "xdpdrv", "generic": "xdpgeneric"}[mode]
+        self.cluster.rack.exec(self.node, "bpftool", "net", "attach", kind, "id", str(self.program),
+                               "dev", "eth0")
+
+    def take_away_xdp(self):
+        """What attach_xdp() attached belongs to no process."""
+        self.cluster.rack.exec(self.node, "ip", "link", "set", "dev", "eth0", "xdp", "off")
+
+    def detach_tc(self):
+        self.cluster.rack.exec(self.node, "tc", "filter", "del", "dev", "eth0", "egress")
+
     def records(self):
         """Of its journal, as they were appended."""
         done = subprocess.run([os.path.join(BUILD, "journal"), self.journal], text=True,
@@ -213,6 +238,34 @@ class Cluster:
         for replica in self.replicas:
             if replica.process:
                 replica.kill()
+
+    # the ToR
+
+    def fault(self, *words):
+        done = rack_command("fault", self.rack.name, *words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def partition(self, *groups):
+        """Groups of nodes that do not reach each other; "--one-way" first: not the later ones."""
+        options = [g for g in groups if g.startswith("--")]
+        groups = [g for g in groups if not g.startswith("--")]
+        self.fault("partition", *options, *" / ".join(groups).split())
+
+    def heal(self):
+        self.fault("heal")
+
+    def calm(self):
+        self.fault("heal")
+        self.fault("clear")
+
+    def rules(self):
+        """[(what, how many packets it took)] of the rules in force."""
+        lines = self.fault("ls").splitlines()[1:]
+        rows = [line.split(None, 3) for line in lines if line.split()[0].isdigit()]
+        return [(what, int(taken)) for _, _, taken, what in rows]
+
+    # the replicas
 
     def running(self):
         return [r for r in self.replicas if r.process]

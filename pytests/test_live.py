@@ -9,14 +9,23 @@
 Each test begins with a new cluster and ends with all replicas of one mind: one log, op by op, in
 it whatever was acknowledged, and one state made of it.
 """
+import glob
+import os
+import random
+import shutil
+import socket
 import subprocess
 import time
 
 import pytest
+from scapy.utils import rdpcap
 
 from cluster import Client, Cluster, until
 from net import link, namespaces
+from paxos import PORT, UDP
 from racks import Rack
+
+VECTORS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "vectors")
 
 
 @pytest.fixture(scope="module", params=["native", "generic"])
@@ -32,6 +41,7 @@ def cluster(request, rack, tmp_path):
     request.node.daemons = cluster.replicas
     yield cluster
     cluster.close()
+    cluster.calm()
 
 
 def test_follower_killed_and_restarted(cluster):
@@ -46,7 +56,6 @@ def test_follower_killed_and_restarted(cluster):
         until(lambda: follower.report()["kernel.ack"] > acked, "it acks in the kernel again")
         client.finish()
         said = cluster.agree([client])
-    assert [s["view"] for s in said] == [0, 0, 0]
     assert said[1]["recoveries"] == 0  # it remembered
 
 
@@ -162,5 +171,252 @@ def test_second_process_is_refused(cluster):
         acked = first.report()["kernel.ack"]
         client.serve(100)
         assert first.report()["kernel.ack"] > acked
+        client.finish()
+        cluster.agree([client])
+
+
+# --- without a memory
+
+
+def lose_journal(replica):
+    os.unlink(replica.journal)
+
+
+def lose_pins(replica):
+    shutil.rmtree(replica.pins)
+
+
+def lose_both(replica):
+    lose_journal(replica)
+    lose_pins(replica)
+
+
+def swap_pins(replica):
+    """The maps of an earlier cluster stand where its own did."""
+    shutil.rmtree(replica.pins)
+    os.rename(replica.pins + "-earlier", replica.pins)
+
+
+def older_journal(replica):
+    """As it was a while ago, as a restored backup is."""
+    os.rename(replica.journal + ".old", replica.journal)
+
+
+@pytest.mark.parametrize("lose", [lose_journal, lose_pins, lose_both, swap_pins, older_journal])
+def test_who_lost_its_memory_recovers(cluster, lose):
+    replica = cluster.replicas[1]
+    if lose is swap_pins:
+        with Client(cluster.start()) as client:
+            client.serve(100)
+        cluster.close()
+        os.rename(replica.pins, replica.pins + "-earlier")
+    cluster.start()
+    with Client(cluster) as client:
+        client.serve(100)
+        shutil.copy(replica.journal, replica.journal + ".old")
+        client.serve(100)
+        replica.kill()
+        lose(replica)
+        client.serve(100)
+        replica.start()
+        until(lambda: replica.report()["recoveries"] == 1, "it recovers")
+        client.serve(100)
+        client.finish()
+        cluster.agree([client])
+
+
+def test_who_ended_in_order_needs_no_maps(cluster):
+    cluster.start()
+    replica = cluster.replicas[1]
+    with Client(cluster) as client:
+        client.serve(100)
+        replica.end()
+        lose_pins(replica)
+        client.serve(100)
+        replica.start()
+        client.serve(100)
+        client.finish()
+        assert cluster.agree([client])[1]["recoveries"] == 0
+
+
+def test_foreign_and_damaged_journals_are_refused(cluster):
+    cluster.start()
+    replica, other = cluster.replicas[1:]
+    with Client(cluster) as client:
+        client.serve(100)
+        replica.kill()
+        used = replica.records()[-1]["bytes"]
+        with open(replica.journal, "rb") as f:
+            whole = f.read()
+        with open(other.journal, "rb") as f:
+            foreign = f.read()
+        half = used // 2
+        flipped = whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1:]
+        for data, says in [(foreign, "is the journal of replica 2, not of replica 1"),
+                           (whole[:half], "is cut off"),
+                           (flipped, "is damaged"),
+                           (b"# not one\n" * 100, "is not a journal"),
+                           (b"", "is too short for a journal")]:
+            with open(replica.journal, "wb") as f:
+                f.write(data)
+            assert says in replica.refused()
+        with open(replica.journal, "wb") as f:
+            f.write(whole)
+        assert "cannot make the journal" in replica.refused("--format")
+        replica.start()
+        client.serve(100)
+        client.finish()
+        assert cluster.agree([client])[1]["recoveries"] == 0
+
+
+# --- partitions
+
+
+def test_split_brain(cluster):
+    """The leader is cut off with a client of its own. What it proposes meanwhile stands at op
+    numbers at which the others decide something else: it must give way."""
+    cluster.start()
+    old = cluster.replicas[0]
+    with Client(cluster, "c0") as here, Client(cluster, "c1") as there:
+        here.serve(50)
+        there.serve(50)
+        cluster.partition("r0,c0", "r1,r2,c1")
+        alone = until(lambda: newer(old.report(), "op", old.report()["committed"]), "it proposes")
+        there.wait(lambda: max(there.views) > alone["view"], "the others elect another")
+        there.serve(100)
+        alone = old.report()
+        assert alone["leader"] and alone["op"] > alone["committed"]
+        assert max(here.acked) <= alone["committed"]
+        others = cluster.replicas[1].entries()
+        proposed = old.entries()
+        assert proposed[alone["op"]] != others[alone["op"]]
+        cluster.heal()
+        until(lambda: old.report()["view"] > alone["view"] and old.report()["status"] == "normal",
+              "the old leader learns of the new view")
+        here.serve(50)
+        there.serve(50)
+        here.finish()
+        there.finish()
+        cluster.agree([here, there])
+
+
+@pytest.mark.parametrize("groups", [
+    ["--one-way", "r0", "r1,r2,c0,c1"],  # the leader is deaf to nobody, and nobody hears it
+    ["r0", "r1"],                        # two do not hear each other, the third hears both
+], ids=["mute", "chain"])
+def test_partitions_in_which_a_majority_can_serve(cluster, groups):
+    cluster.start()
+    with Client(cluster) as client:
+        client.serve(100)
+        cluster.partition(*groups)
+        client.serve(200)
+        cluster.heal()
+        client.serve(100)
+        client.finish()
+        cluster.agree([client])
+
+
+# --- lost packets
+
+
+def test_lost_packets_cost_resends(cluster):
+    """Of each kind that normal operation sends, one in ten is lost on each link."""
+    cluster.start()
+    kinds = ["Request", "Reply", "Prepare", "MyPrepareOK", "PrepareOK", "Commit"]
+    with Client(cluster) as client:
+        client.serve(100)
+        for kind in kinds:
+            cluster.fault("add", "--kind", kind, "--every", 10, "drop")
+        client.serve(500)
+        lost = cluster.rules()
+        cluster.fault("clear")
+        assert len(lost) == len(kinds) and all(taken for _, taken in lost), lost
+        acked = [r.report()["kernel.ack"] for r in cluster.replicas]
+        client.serve(100)
+        until(lambda: sum(r.report()["kernel.ack"] > acked[r.index] for r in cluster.replicas) == 2,
+              "both followers are on the fast path again")
+        client.finish()
+        assert all(s["peer-deaths"] == 0 for s in cluster.agree([client]))
+
+
+def test_lost_packets_of_a_view_change(cluster):
+    cluster.start()
+    with Client(cluster) as client:
+        client.serve(100)
+        for kind in ["StartViewChange", "DoViewChange", "StartView"]:
+            cluster.fault("add", "--kind", kind, "--every", 2, "drop")
+        cluster.replicas[0].kill()
+        client.serve(100)
+        for kind in ["Recovery", "RecoveryResponse", "RequestStateTransfer", "StateTransfer"]:
+            cluster.fault("add", "--kind", kind, "--every", 2, "drop")
+        lose_both(cluster.replicas[0])
+        cluster.replicas[0].start()
+        client.serve(100)
+        client.finish()
+        said = cluster.agree([client])
+        cluster.fault("clear")
+    assert said[0]["recoveries"] == 1
+
+
+# --- programs that go away, programs that come back
+
+
+def test_programs_detached_under_load(cluster):
+    cluster.start()
+    leader, follower, _ = cluster.replicas
+    with Client(cluster) as client:
+        client.serve(100)
+        follower.detach_xdp()
+        before = follower.kernel("ack")
+        client.serve(100)
+        assert follower.kernel("ack") == before and follower.report()["prepares-user"] > 0
+        leader.detach_xdp()
+        before = leader.kernel("absorbed")
+        client.serve(100)
+        assert leader.kernel("absorbed") == before and leader.report()["acks-user"] > 0
+        leader.detach_tc()
+        client.serve(100)
+        # The same programs in the other mode, attached by somebody else in the middle of it.
+        before = follower.kernel("ack")
+        other = "generic" if cluster.rack.keys["xdp"] == "native" else "native"
+        follower.attach_xdp(other)
+        client.serve(100)
+        client.finish()
+        cluster.agree([client])
+        follower.take_away_xdp()
+
+
+# --- anything may arrive
+
+
+def test_garbage_on_the_replica_port(cluster):
+    cluster.start()
+    random_bytes = random.Random(1)
+    captures = [bytes(p[UDP].payload) for path in sorted(glob.glob(VECTORS + "/*.pcap"))
+                for p in rdpcap(path) if UDP in p]
+
+    def garbage():
+        data = bytearray(random_bytes.choice(captures))
+        kind = random_bytes.randrange(4)
+        if kind == 0:
+            return random_bytes.randbytes(random_bytes.randrange(1473))
+        if kind == 1:
+            return bytes(data[:random_bytes.randrange(len(data))])
+        for _ in range(random_bytes.randrange(1, 5)):
+            data[random_bytes.randrange(len(data))] ^= 1 << random_bytes.randrange(8)
+        return bytes(data) + (b"more" if kind == 2 else b"")
+
+    with Client(cluster) as client:
+        client.serve(100)
+        with cluster.rack.namespace("c1"):
+            flood = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with flood:
+            for _ in range(20):
+                for _ in range(150):
+                    for address in cluster.addresses:
+                        flood.sendto(garbage(), (address, PORT))
+                client.serve(10)
+        for said in [r.report() for r in cluster.replicas]:
+            assert sum(count for name, count in said.items() if name.startswith("bad-")) > 100
         client.finish()
         cluster.agree([client])

@@ -113,6 +113,7 @@ int elec_open(struct elec **out, const struct elec_options *options, char *error
 	}
 	if (!ret) {
 		/* Pinned memory may have been left open: frozen before the programs see a packet. */
+		e->was_open = !elec_frozen(e);
 		elec_freeze(e);
 		e->cursor = elec_last(e);
 		e->state->lease_ns = lease_ns(options->lease_ms);
@@ -167,6 +168,12 @@ bool elec_resume(struct elec *e, const struct elec_ids *ids, uint32_t epoch, uin
 	/* About to thaw: its gate was frozen and drained by then. */
 	if (gate == ((epoch - 1) & ELEC_EPOCH_MASK))
 		return true;
+	/*
+	 * What was consumed is in the journal, until behind a closed gate its end is cut off:
+	 * else the file is an old copy.
+	 */
+	if (e->was_open && known < elec_consumed_to(e))
+		return false;
 	return gate == epoch && find_unknown(e, epoch, known);
 }
 

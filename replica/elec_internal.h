@@ -17,6 +17,7 @@ struct elec {
 	uint32_t n, self;
 	uint32_t quorum;    /* acks of others that commit */
 	uint64_t cursor;    /* last op polled */
+	bool was_open;	    /* the gate, when these maps were found */
 	uint32_t frame_max; /* largest UDP payload that fits one frame */
 	struct elec_member members[ELEC_REPLICAS_MAX];
 	struct sockaddr_in addresses[ELEC_REPLICAS_MAX];
