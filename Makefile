@@ -37,7 +37,7 @@ BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 FUZZERS := decode journal core
 PROGRAMS := $(B)/rack $(B)/replica $(B)/client $(B)/journal $(B)/sim
 
-.PHONY: all run test sim sim-planted race conformance mutants fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz programs units
+.PHONY: all run test bench-wire sim sim-planted race conformance mutants fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz programs units
 all: deps-build ## build everything into build/ (installs missing packages)
 	$(Q)$(MAKE) programs
 
@@ -79,6 +79,10 @@ fuzz: deps-build ## random packets against the model: TIME=s SEED=n JOBS=n, AT=n
 fuzz-decode: deps-build deps-fuzz ## libFuzzer on message decoder, journal reader and core for TIME=60 seconds
 	$(Q)$(MAKE) $(if $(Q),-s) $(FUZZERS:%=$(B)/fuzz_%)
 	$(Q)tools/fuzz-decode $(B) $(or $(TIME),60) $(FUZZERS)
+
+bench-wire: deps-build deps-test ## how late the switch releases packets that a fault rule delays
+	$(Q)$(MAKE) programs
+	$(Q)cd pytests && python3 bench_wire.py
 
 shell: all ## a prompt inside the rack
 	$(Q)$(B)/rack shell topo/rack3.yaml

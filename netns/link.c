@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Links: veth pairs, the bridge and its ports. */
+#include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/veth.h>
@@ -94,6 +95,31 @@ void rtnl_port_up(struct rtnl *r, int ifindex, int bridge, int xdp_fd)
 	mnl_attr_put_u32(nlh, IFLA_XDP_FD, xdp_fd);
 	mnl_attr_put_u32(nlh, IFLA_XDP_FLAGS, XDP_FLAGS_DRV_MODE);
 	mnl_attr_nest_end(nlh, xdp);
+}
+
+static int on_port(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct nlattr *attr, *info;
+	int *idle = arg;
+
+	mnl_attr_for_each(attr, nlh, sizeof(struct ifinfomsg))
+	{
+		if (mnl_attr_get_type(attr) != IFLA_PROTINFO)
+			continue;
+		mnl_attr_for_each_nested(info, attr)
+		{
+			if (mnl_attr_get_type(info) == IFLA_BRPORT_STATE)
+				*idle += mnl_attr_get_u8(info) != BR_STATE_FORWARDING;
+		}
+	}
+	return MNL_CB_OK;
+}
+
+int rtnl_ports_idle(struct rtnl *r)
+{
+	int idle = 0, ret = rtnl_dump(r, RTM_GETLINK, AF_BRIDGE, on_port, &idle);
+
+	return ret ?: idle;
 }
 
 void rtnl_link_del(struct rtnl *r, int ifindex)

@@ -2,25 +2,37 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
 #include "netns/ns.h"
 
 #define OWN "/proc/thread-self/ns/net"
-#define IPV6_OFF "/proc/sys/net/ipv6/conf/all/disable_ipv6"
+/* A switch of the calling thread's namespace. */
+static int sysctl_write(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno; /* a kernel without what it switches */
+	if (write(fd, value, strlen(value)) != (ssize_t)strlen(value))
+		ret = -errno;
+	close(fd);
+	return ret;
+}
 
 /* "all" reaches the devices there are and becomes the default of those to come. */
 static int ipv6_off(void)
 {
-	int fd = open(IPV6_OFF, O_WRONLY | O_CLOEXEC), ret = 0;
+	return sysctl_write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1\n");
+}
 
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno; /* a kernel without IPv6 */
-	if (write(fd, "1\n", 2) != 2)
-		ret = -errno;
-	close(fd);
-	return ret;
+int ns_bridge_plain(void)
+{
+	return sysctl_write("/proc/sys/net/bridge/bridge-nf-call-iptables", "0\n")
+		       ?: sysctl_write("/proc/sys/net/bridge/bridge-nf-call-ip6tables", "0\n")
+		       ?: sysctl_write("/proc/sys/net/bridge/bridge-nf-call-arptables", "0\n");
 }
 
 int ns_create(const char *path)

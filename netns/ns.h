@@ -11,6 +11,8 @@
  * off (an idle namespace then sends nothing). The caller returns by ns_enter().
  */
 int ns_create(const char *path);
+/* Bridges of the calling thread's namespace forward without asking iptables, whatever it has. */
+int ns_bridge_plain(void);
 /* The calling thread's own: a descriptor, or -errno. */
 int ns_current(void);
 /* Descriptor of a namespace mounted at path, or -errno. */

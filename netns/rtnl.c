@@ -202,9 +202,10 @@ int rtnl_dump(struct rtnl *r, uint16_t type, unsigned char family, mnl_cb_t fn, 
 	nlh->nlmsg_type = type;
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	nlh->nlmsg_seq = ++r->seq;
-	/* Strict checking wants the whole family header; the largest here is struct rtmsg. */
-	head = mnl_nlmsg_put_extra_header(nlh, type == RTM_GETROUTE ? sizeof(struct rtmsg)
-								    : sizeof(struct ifaddrmsg));
+	/* Strict checking wants the whole family header. */
+	head = mnl_nlmsg_put_extra_header(nlh, type == RTM_GETROUTE  ? sizeof(struct rtmsg)
+					       : type == RTM_GETLINK ? sizeof(struct ifinfomsg)
+								     : sizeof(struct ifaddrmsg));
 	head->rtgen_family = family;
 	if (mnl_socket_sendto(r->socket, nlh, nlh->nlmsg_len) < 0)
 		return -errno;

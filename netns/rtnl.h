@@ -43,6 +43,8 @@ void rtnl_bridge_add(struct rtnl *r, const char *name, int ifindex, const uint8_
 void rtnl_link_up(struct rtnl *r, int ifindex);
 /* Up, a port of `bridge`, with a native XDP program when xdp_fd is not -1. */
 void rtnl_port_up(struct rtnl *r, int ifindex, int bridge, int xdp_fd);
+/* How many ports of bridges do not forward yet (they do soon after they are up), or -errno. */
+int rtnl_ports_idle(struct rtnl *r);
 void rtnl_link_del(struct rtnl *r, int ifindex);
 /* Every link of the group. */
 void rtnl_group_del(struct rtnl *r, uint32_t group);

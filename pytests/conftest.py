@@ -83,3 +83,22 @@ def bench(live_bench):
     from bench import one_cpu
     with one_cpu():
         yield live_bench
+
+
+@pytest.fixture(scope="module", params=["native", "generic"])
+def live_switch(request, tmp_path_factory):
+    from bench import one_cpu
+    from switch import Switch
+    with one_cpu():
+        live = Switch(tmp_path_factory.mktemp("switch"), request.param)
+    with live.rack:
+        yield live
+
+
+@pytest.fixture
+def switch(live_switch):
+    """A rack with packet sockets in its nodes, in both modes; no rule is left after the test."""
+    from bench import one_cpu
+    with one_cpu():
+        yield live_switch
+        live_switch.reset()

@@ -51,7 +51,9 @@ class Rack:
         self.name = "pt%d-%d" % (os.getpid(), number)
         self.file = os.path.join(str(directory), self.name + ".yaml")
         self.open = []
-        self.write(rack=self.name, subnet="198.19.%d.0/24" % (number % 256), **keys)
+        # Other runs of these tests, at the same time, most likely use others.
+        self.write(rack=self.name, subnet="198.19.%d.0/24" % ((os.getpid() * 7 + number) % 256),
+                   **keys)
 
     def write(self, **keys):
         keys.setdefault("replicas", 3)

@@ -129,8 +129,7 @@ static int ls(const struct rack *rack, char **argv)
 		if (!any)
 			printf("%4s  %10s  %10s  %s\n", "rule", "seen", "taken", "what");
 		any = true;
-		waits |= rule->action == TOR_ACT_DELAY || rule->action == TOR_ACT_REORDER ||
-			 rule->action == TOR_ACT_RATE;
+		waits |= fault_makes_wait(rule);
 		text[0] = '\0';
 		fault_text(rule, rack, text, sizeof(text));
 		printf("%4u  %10" PRIu64 "  %10" PRIu64 "  %s\n", i + 1,

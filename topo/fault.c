@@ -186,12 +186,6 @@ static void wait_for_programs(void)
 
 /* ---- the processes ---- */
 
-static bool makes_wait(const struct tor_rule *rule)
-{
-	return rule->serial && (rule->action == TOR_ACT_DELAY || rule->action == TOR_ACT_REORDER ||
-				rule->action == TOR_ACT_RATE);
-}
-
 static int start_daemon(const struct fault *f, const char *name, daemon_fn run)
 {
 	return daemon_find(f->rack, name) ? 0 : daemon_start(f->rack, name, run);
@@ -203,7 +197,7 @@ static void end_unneeded(const struct fault *f)
 
 	for (int i = 0; i < TOR_RULES_MAX; i++) {
 		log |= f->rule[i].serial != 0;
-		wire |= makes_wait(&f->rule[i]);
+		wire |= f->rule[i].serial && fault_makes_wait(&f->rule[i]);
 	}
 	if (!wire)
 		daemon_end(f->rack, WIRE_NAME, WIRE_DRAIN, WIRE_END_MS);
@@ -259,16 +253,10 @@ static int retire(struct fault *f, uint32_t slot)
 
 int fault_add(const struct rack *rack, const struct tor_rule *rule, unsigned int *id)
 {
-	struct tor_rule in_force = *rule;
 	struct fault f;
 	uint32_t slot = 0;
 	int ret = -1;
 
-	in_force.serial = 1;
-	if (makes_wait(&in_force) && rack->mtu > WIRE_MTU_MAX)
-		return rack_say("links of %s have an MTU of %u: packets above %u bytes cannot be "
-				"made to wait",
-				rack->name, rack->mtu, WIRE_MTU_MAX);
 	if (fault_open(&f, rack))
 		return -1;
 	while (slot < TOR_RULES_MAX && f.rule[slot].serial)
@@ -278,7 +266,7 @@ int fault_add(const struct rack *rack, const struct tor_rule *rule, unsigned int
 		goto out;
 	}
 	if (start_daemon(&f, FAULT_LOG_NAME, fault_log_run) ||
-	    (makes_wait(&in_force) && start_daemon(&f, WIRE_NAME, wire_run)) ||
+	    (fault_makes_wait(rule) && start_daemon(&f, WIRE_NAME, wire_run)) ||
 	    put_in_force(&f, slot, rule)) {
 		f.rule[slot].serial = 0;
 		flag_ports(&f);

@@ -38,6 +38,7 @@
  */
 int fault_parse(struct tor_rule *rule, const struct rack *rack, char **argv, char *error,
 		size_t size);
+bool fault_makes_wait(const struct tor_rule *rule); /* so it needs the wire */
 /* The words again, for people. */
 void fault_text(const struct tor_rule *rule, const struct rack *rack, char *text, size_t size);
 const char *fault_kind_name(unsigned int kind);

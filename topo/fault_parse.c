@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "topo/fault.h"
+#include "topo/wire.h"
 
 struct words {
 	const struct rack *rack;
@@ -314,8 +315,19 @@ int fault_parse(struct tor_rule *out, const struct rack *rack, char **argv, char
 			      *w.at);
 	if (rule.from == rule.to && rule.from != TOR_ANY)
 		return refuse(&w, "--from and --to are the same node: it sends nothing to itself");
+	if (fault_makes_wait(&rule) && rack->mtu > WIRE_MTU_MAX)
+		return refuse(&w,
+			      "links of %s have an MTU of %u: only packets up to %u bytes can be "
+			      "made to wait",
+			      rack->name, rack->mtu, WIRE_MTU_MAX);
 	*out = rule;
 	return 0;
+}
+
+bool fault_makes_wait(const struct tor_rule *rule)
+{
+	return rule->action == TOR_ACT_DELAY || rule->action == TOR_ACT_REORDER ||
+	       rule->action == TOR_ACT_RATE;
 }
 
 /* ---- partitions ---- */

@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,8 @@
 #include "topo/tor.h"
 
 #define BRIDGE "br0"
+#define PORTS_MS 5000 /* for the bridge to forward on all of them */
+#define LOOK_MS 1
 #define LOOPBACK 1 /* device index of lo in every namespace */
 
 struct build {
@@ -125,6 +128,8 @@ static int build_tor(struct build *b)
 	int ret = ns_create(rack_path(path, rack->name, "ns/tor"));
 
 	if (!ret)
+		ret = ns_bridge_plain();
+	if (!ret)
 		ret = b->tor_ns = ns_current();
 	if (ret >= 0)
 		ret = rtnl_open(&b->tor_rtnl);
@@ -195,6 +200,22 @@ out:
 	return ret;
 }
 
+/* The kernel's link watch lets them forward a moment after they are up. */
+static int wait_for_ports(struct build *b)
+{
+	int left_ms = PORTS_MS, idle;
+
+	while ((idle = rtnl_ports_idle(b->tor_rtnl)) > 0 && left_ms > 0) {
+		poll(NULL, 0, LOOK_MS);
+		left_ms -= LOOK_MS;
+	}
+	if (idle < 0)
+		return failed("tor", "look at its ports", idle);
+	if (idle)
+		return rack_say("tor: %d ports of its bridge do not forward", idle);
+	return 0;
+}
+
 static int build_ports(struct build *b)
 {
 	const struct rack *rack = b->rack;
@@ -213,7 +234,9 @@ static int build_ports(struct build *b)
 			     bounces ? b->tor.pass : -1);
 		rtnl_fdb_add(b->tor_rtnl, node->ifindex, node->mac);
 	}
-	return rtnl_commit(b->tor_rtnl) ? rack_say("tor: %s", rtnl_error(b->tor_rtnl)) : 0;
+	if (rtnl_commit(b->tor_rtnl))
+		return rack_say("tor: %s", rtnl_error(b->tor_rtnl));
+	return wait_for_ports(b);
 }
 
 static int build(struct build *b)

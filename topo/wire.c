@@ -2,7 +2,7 @@
 /*
  *   receive -> held_add(): by due time, or back behind others
  *   due     -> send, at most BATCH at a time
- *   else    -> sleep until SPIN_NS before the next is due, then look at the clock only
+ *   else    -> sleep until a margin before the next is due, then look at the clock only
  */
 #include "topo/wire.h"
 
@@ -34,8 +34,10 @@
 #define FRAME_LARGE 4096
 #define FRAME_ROOM 256 /* the kernel keeps free before each (XDP_PACKET_HEADROOM) */
 #define BATCH 32
-#define SPIN_NS 40000
-#define NICE -20
+#define MARGIN_MIN_NS 5000
+#define MARGIN_MAX_NS 40000
+#define PRIORITY 1 /* of SCHED_FIFO */
+#define NICE -20   /* where that is not allowed */
 
 /*
  * What was sent and has not yet reached tor_release waits in a queue of the kernel that holds
@@ -53,6 +55,7 @@ struct wire {
 	struct tor_fault_state *state;
 	struct held_set held;
 	uint64_t sent;
+	uint64_t margin_ns;
 };
 
 static volatile sig_atomic_t draining, ending;
@@ -234,18 +237,28 @@ static int release(struct wire *w, uint64_t now)
 	return xsk_flush(w->x);
 }
 
+/* The margin is what sleeping overshoots by on this machine, most of the time. */
+static void learn(struct wire *w, uint64_t over_ns)
+{
+	if (over_ns > w->margin_ns)
+		w->margin_ns += (over_ns - w->margin_ns) / 4;
+	else
+		w->margin_ns -= w->margin_ns / 64;
+	if (w->margin_ns < MARGIN_MIN_NS)
+		w->margin_ns = MARGIN_MIN_NS;
+	if (w->margin_ns > MARGIN_MAX_NS)
+		w->margin_ns = MARGIN_MAX_NS;
+}
+
+/* Until frames come, a signal does, or shortly before `next`. */
 static void sleep_until(struct wire *w, uint64_t next, uint64_t now, const sigset_t *awake)
 {
 	struct pollfd p = {.fd = xsk_fd(w->x), .events = POLLIN};
-	struct timespec t, *timeout = NULL;
+	uint64_t ns = next > now + w->margin_ns ? next - now - w->margin_ns : 0;
+	struct timespec t = {ns / 1000000000, ns % 1000000000};
 
-	if (next != UINT64_MAX) {
-		uint64_t ns = next > now + SPIN_NS ? next - now - SPIN_NS : 0;
-
-		t = (struct timespec){ns / 1000000000, ns % 1000000000};
-		timeout = &t;
-	}
-	ppoll(&p, 1, timeout, awake);
+	if (!ppoll(&p, 1, next == UINT64_MAX ? NULL : &t, awake) && ns)
+		learn(w, now_ns() - now - ns);
 }
 
 static int work(struct wire *w, const sigset_t *awake)
@@ -266,7 +279,7 @@ static int work(struct wire *w, const sigset_t *awake)
 			return 0;
 		now = now_ns();
 		/* Signals get in while it sleeps: so it does now and then, for no time at all. */
-		if (next > now + SPIN_NS || ++rounds % 1024 == 0)
+		if (next > now + w->margin_ns || ++rounds % 1024 == 0)
 			sleep_until(w, next, now, awake);
 	}
 }
@@ -284,9 +297,19 @@ static void catch_signals(sigset_t *awake)
 	sigaction(WIRE_DRAIN, &action, NULL);
 }
 
+/* Like a cable, it does not wait for its turn. It sleeps until shortly before the next is due. */
+static void be_punctual(void)
+{
+	struct sched_param p = {.sched_priority = PRIORITY};
+
+	if (sched_setscheduler(0, SCHED_FIFO, &p))
+		setpriority(PRIO_PROCESS, 0, NICE);
+	prctl(PR_SET_TIMERSLACK, 1);
+}
+
 int wire_run(const struct rack *rack, struct daemon *d)
 {
-	struct wire w = {.rack = rack};
+	struct wire w = {.rack = rack, .margin_ns = MARGIN_MIN_NS};
 	struct rtnl *r = NULL;
 	sigset_t awake;
 	int ret;
@@ -298,11 +321,7 @@ int wire_run(const struct rack *rack, struct daemon *d)
 	remove_devices(r); /* of one that was killed */
 	ret = make_devices(rack, r) ?: map_state(&w) ?: open_socket(&w);
 	if (!ret) {
-		/* Like a cable, it is not to wait for its turn; this is as near as fairness lets it
-		 * come.
-		 */
-		setpriority(PRIO_PROCESS, 0, NICE);
-		prctl(PR_SET_TIMERSLACK, 1);
+		be_punctual();
 		daemon_ready(d);
 		ret = work(&w, &awake);
 	}
