@@ -82,7 +82,7 @@ fuzz-decode: deps-build deps-fuzz ## libFuzzer on message decoder, journal reade
 
 bench-wire: deps-build deps-test ## how late the switch releases packets that a fault rule delays
 	$(Q)$(MAKE) programs
-	$(Q)cd pytests && python3 bench_wire.py
+	$(Q)python3 pytests/bench_wire.py
 
 shell: all ## a prompt inside the rack
 	$(Q)$(B)/rack shell topo/rack3.yaml

@@ -17,7 +17,9 @@
 static void timer(struct sim *s, struct client *c, uint64_t delay_ns)
 {
 	world_at(s, delay_ns,
-		 (struct event){.kind = EVENT_CLIENT, .argument = c->index, .generation = ++c->generation});
+		 (struct event){.kind = EVENT_CLIENT,
+				.argument = c->index,
+				.generation = ++c->generation});
 }
 
 static void datagram(struct sim *s, struct client *c, uint32_t to, const uint8_t *data, size_t len)
@@ -137,8 +139,8 @@ static const uint8_t *whole(struct client *c, const uint8_t *data, size_t *len)
 {
 	struct wire_fragment f;
 
-	if (wire_decode_fragment(&f, data, *len) != WIRE_OK ||
-	    f.total + 4 > sizeof(c->reply) || f.offset + f.len > f.total)
+	if (wire_decode_fragment(&f, data, *len) != WIRE_OK || f.total + 4 > sizeof(c->reply) ||
+	    f.offset + f.len > f.total)
 		return NULL;
 	if (c->reply_id != f.id) {
 		c->reply_id = f.id;

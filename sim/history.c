@@ -45,8 +45,8 @@ static void explain_unsettled(struct sim *s)
 		at += sprintf(text + at, "; r%u status %u view %" PRIu64 " executed %" PRIu64, i,
 			      info.status, info.view, info.executed);
 	}
-	violation(s, "L1", "no agreement long after all faults ended: %" PRIu64 " committed%s", last,
-		  text);
+	violation(s, "L1", "no agreement long after all faults ended: %" PRIu64 " committed%s",
+		  last, text);
 }
 
 static int by_op(const void *a, const void *b)
@@ -65,12 +65,14 @@ static void check_order(struct sim *s)
 	qsort(o, s->operations_done, sizeof(*o), by_op);
 	for (uint32_t i = 0; i < s->operations_done; i++) {
 		if (i && o[i].op == o[i - 1].op)
-			violation(s, "linearizable", "op %" PRIu64 " was the answer to two requests",
-				  o[i].op);
+			violation(s, "linearizable",
+				  "op %" PRIu64 " was the answer to two requests", o[i].op);
 		/* An op that returned before an earlier-numbered one was invoked. */
 		if (invoked_latest > o[i].returned_ns)
-			violation(s, "linearizable", "op %" PRIu64
-				  " returned before one with a lower number was invoked", o[i].op);
+			violation(s, "linearizable",
+				  "op %" PRIu64
+				  " returned before one with a lower number was invoked",
+				  o[i].op);
 		if (o[i].invoked_ns > invoked_latest)
 			invoked_latest = o[i].invoked_ns;
 	}
@@ -105,11 +107,12 @@ static void check_results(struct sim *s, void *state)
 		if (o == end || o->op != op)
 			continue;
 		if (log[op].clientid != s->client[o->client].id || log[op].reqid != o->reqid)
-			violation(s, "durability", "op %" PRIu64 " was told to client %u as its own",
-				  op, o->client);
+			violation(s, "durability",
+				  "op %" PRIu64 " was told to client %u as its own", op, o->client);
 		else if (check_hash(result, len) != o->result)
-			violation(s, "linearizable", "the result of op %" PRIu64
-				  ", request %" PRIu64 " of client %u, is not what replay gives",
+			violation(s, "linearizable",
+				  "the result of op %" PRIu64 ", request %" PRIu64
+				  " of client %u, is not what replay gives",
 				  op, o->reqid, o->client);
 		o++;
 	}
@@ -130,8 +133,7 @@ static void check_states(struct sim *s, void *state)
 			want_len = app_kv.query(state, get, len, want, sizeof(want));
 			have_len = app_kv.query(s->node[i].app, get, len, have, sizeof(have));
 			if (want_len != have_len || memcmp(want, have, want_len) != 0)
-				violation(s, "agreement", "r%u has another value of k%u",
-					  i, key);
+				violation(s, "agreement", "r%u has another value of k%u", i, key);
 		}
 	}
 }

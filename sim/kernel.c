@@ -91,7 +91,8 @@ static struct elec_slot *map_log(int program)
 
 		if (fd < 0)
 			return NULL;
-		if (!bpf_obj_get_info_by_fd(fd, &info, &info_size) && !strcmp(info.name, "elec_log"))
+		if (!bpf_obj_get_info_by_fd(fd, &info, &info_size) &&
+		    !strcmp(info.name, "elec_log"))
 			memory = mmap(NULL, SLOTS * sizeof(struct elec_slot),
 				      PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 		close(fd);
@@ -188,9 +189,9 @@ void kernel_detach(struct node *node)
 static int run(int fd, const void *in, uint32_t in_len, void *out, uint32_t *out_len, void *context,
 	       uint32_t context_len)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = in_len,
-		    .data_out = out, .data_size_out = *out_len, .ctx_in = context,
-		    .ctx_size_in = context_len, .repeat = 1);
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = in_len, .data_out = out,
+		    .data_size_out = *out_len, .ctx_in = context, .ctx_size_in = context_len,
+		    .repeat = 1);
 
 	if (bpf_prog_test_run_opts(fd, &opts)) {
 		fprintf(stderr, "sim: cannot run a program: %s\n", strerror(errno));

@@ -150,7 +150,8 @@ static void life(void)
 static void schedule(struct node *node, uint64_t delay_ns)
 {
 	world_at(node->sim, delay_ns,
-		 (struct event){.kind = EVENT_RUN, .node = node->index, .generation = ++node->generation});
+		 (struct event){
+			 .kind = EVENT_RUN, .node = node->index, .generation = ++node->generation});
 }
 
 void node_start(struct node *node)

@@ -38,12 +38,6 @@ static const struct {
 	[SIM_FAULT_SLOW] = {2, 20 * MS, 300 * MS},
 };
 
-static const char *const names[SIM_FAULT_COUNT] = {
-#define X(id, name, text) [SIM_FAULT_##id] = name,
-	SIM_FAULTS(X)
-#undef X
-};
-
 static enum sim_fault draw(struct sim *s)
 {
 	uint32_t total = 0, at;
@@ -72,10 +66,11 @@ void plan_open(struct sim *s)
 
 		f->kind = draw(s);
 		/* Close together now and then: the second strikes while the first heals. */
-		after += rng_below(&s->rng_plan, rng_below(&s->rng_plan, 2 * s->o.steps / s->plan_count) + 1);
+		after += rng_below(&s->rng_plan,
+				   rng_below(&s->rng_plan, 2 * s->o.steps / s->plan_count) + 1);
 		f->after = after < s->o.steps * 9ULL / 10 ? after : s->o.steps * 9ULL / 10;
-		f->duration_ns = rng_spread(&s->rng_plan, kinds[f->kind].least_ns,
-					    kinds[f->kind].most_ns);
+		f->duration_ns =
+			rng_spread(&s->rng_plan, kinds[f->kind].least_ns, kinds[f->kind].most_ns);
 	}
 }
 
@@ -179,10 +174,12 @@ static void cut(struct sim *s, uint32_t one)
 {
 	uint32_t all = s->n + s->clients, side = rng_next(&s->rng_plan);
 	uint32_t shape = rng_below(&s->rng_plan, 8), other = rng_below(&s->rng_plan, s->n);
-	static const char *const shapes[] = {"cut off", "cut off from replicas", "hears nobody",
-					     "is heard by nobody", "one link cut", "two sides"};
+	static const char *const shapes[] = {"cut off",	     "cut off from replicas",
+					     "hears nobody", "is heard by nobody",
+					     "one link cut", "two sides"};
 
-	/* The most telling one, more often: the leader lives, and one of the others does not know. */
+	/* The most telling one, more often: the leader lives, and one of the others does not know.
+	 */
 	if (shape > 5)
 		shape = 4;
 	story(s, "r%u %s", one, shapes[shape]);
@@ -206,7 +203,7 @@ static void storm(struct sim *s, enum sim_fault kind)
 	uint32_t only = rng_below(&s->rng_plan, 2) ? rng_below(&s->rng_plan, s->n) : UINT32_MAX;
 	uint32_t strength = rng_between(&s->rng_plan, 50000, 500000);
 
-	story(s, "%s storm, %.0f %%", names[kind], strength / 1e4);
+	story(s, "%s storm, %.0f %%", sim_fault_names[kind], strength / 1e4);
 	switch (kind) {
 	case SIM_FAULT_LOSS:
 		for (uint32_t i = 0; i < SIM_NODES_MAX; i++)
@@ -300,7 +297,7 @@ static void end(struct sim *s, struct fault *f)
 		node->dawdle = 1;
 		break;
 	default:
-		story(s, "%s is over", names[f->kind]);
+		story(s, "%s is over", sim_fault_names[f->kind]);
 		net_calm(s);
 	}
 }

@@ -58,6 +58,8 @@ enum sim_fault {
 		SIM_FAULT_COUNT
 };
 
+extern const char *const sim_fault_names[SIM_FAULT_COUNT];
+
 struct sim_options {
 	uint64_t seed;
 	uint32_t replicas;
@@ -75,7 +77,8 @@ struct sim_result {
 	char violation[512];
 	uint64_t events, virtual_ns;
 	uint64_t acks_kernel, acks_user;
-	uint64_t operations, view_changes, crashes_files, crashes_amnesia, recoveries, transfers, snapshots;
+	uint64_t operations, view_changes, crashes_files, crashes_amnesia, recoveries, transfers,
+		snapshots;
 	uint64_t faults[SIM_FAULT_COUNT];
 };
 
@@ -138,7 +141,7 @@ int kernel_load(uint32_t replicas, unsigned int offloads, char *error, size_t si
 struct kernel *kernel_of(uint32_t replica); /* NULL: no offload */
 void kernel_reset(struct kernel *k);	    /* as if the maps were new */
 void kernel_clock(struct kernel *k, uint64_t now_ns);
-void kernel_attach(struct node *node);	/* both programs */
+void kernel_attach(struct node *node); /* both programs */
 void kernel_detach(struct node *node);
 struct elec_state *kernel_state(struct kernel *k);
 const struct elec_slot *kernel_slot(const struct kernel *k, uint32_t op);
@@ -150,7 +153,7 @@ void kernel_egress(struct node *node, struct frame *f);
 
 struct net {
 	struct rng rng;
-	bool cut[SIM_NODES_MAX][SIM_NODES_MAX]; /* [from][to] */
+	bool cut[SIM_NODES_MAX][SIM_NODES_MAX];	     /* [from][to] */
 	uint32_t loss[SIM_NODES_MAX][SIM_NODES_MAX]; /* in a million */
 	uint32_t duplicate, late, corrupt;	     /* in a million */
 	uint64_t latency_ns, late_ns;
@@ -197,16 +200,16 @@ struct node {
 	uint32_t index;
 	enum node_status status;
 	struct kernel *kernel;
-	bool xdp, tc; /* attached */
+	bool xdp, tc;	     /* attached */
 	uint64_t generation; /* of wake-ups */
 	uint32_t life;	     /* starts so far */
 
 	struct coroutine *coroutine;
-	const char *point;	 /* where its code stands */
-	bool waiting;		 /* in epoll */
-	bool woken;		 /* by its kernel program: that descriptor is readable */
-	bool paused, run_missed; /* SIGSTOP; its time came meanwhile */
-	int crash_in, pause_in;	 /* points until it is killed, stopped; -1: never */
+	const char *point;	      /* where its code stands */
+	bool waiting;		      /* in epoll */
+	bool woken;		      /* by its kernel program: that descriptor is readable */
+	bool paused, run_missed;      /* SIGSTOP; its time came meanwhile */
+	int crash_in, pause_in;	      /* points until it is killed, stopped; -1: never */
 	bool lose_journal, lose_maps; /* by SIM_FAULT_AMNESIA */
 	bool without_memory;	      /* since then, until it has recovered */
 	enum sim_fault crash_how;
@@ -230,8 +233,8 @@ struct node {
 void node_open(struct node *node, struct sim *s, uint32_t index);
 void node_close(struct node *node);
 void node_start(struct node *node);
-void node_run(struct node *node);     /* its time has come */
-void node_wake(struct node *node);    /* something to read */
+void node_run(struct node *node);		       /* its time has come */
+void node_wake(struct node *node);		       /* something to read */
 void node_receive(struct node *node, struct frame *f); /* by its socket; takes the frame */
 void node_crash(struct node *node, enum sim_fault how);
 void node_pause(struct node *node, bool on);
@@ -257,7 +260,7 @@ extern struct node *node_current; /* whose code runs; NULL: the simulator's own 
 struct operation {
 	uint32_t client;
 	uint64_t reqid, invoked_ns, returned_ns;
-	uint64_t op;   /* number that the Reply named; 0: no Reply yet */
+	uint64_t op;	 /* number that the Reply named; 0: no Reply yet */
 	uint64_t result; /* hash */
 };
 
@@ -270,7 +273,7 @@ struct client {
 	uint32_t operation;  /* in flight */
 	uint32_t len;
 	uint8_t message[16384];
-	uint64_t reply_id; /* a reply in fragments */
+	uint64_t reply_id;  /* a reply in fragments */
 	uint32_t reply_got; /* bits: the pieces that are there */
 	uint8_t reply[32768];
 };
@@ -309,7 +312,7 @@ uint64_t check_hash(const void *data, size_t len);
 
 struct committed {
 	uint64_t hash, clientid, reqid;
-	uint64_t view; /* in which it was committed first */
+	uint64_t view;	/* in which it was committed first */
 	uint64_t chain; /* of all up to this one */
 	uint32_t len;
 	uint8_t *op;
@@ -349,7 +352,7 @@ struct sim {
 	struct client client[SIM_CLIENTS_MAX];
 	struct rng rng_client, rng_node, rng_plan;
 	uint32_t wake_backlog;
-	uint32_t log_ops; /* entries that a core keeps in memory */
+	uint32_t log_ops;      /* entries that a core keeps in memory */
 	uint32_t point_chance; /* in a million: a process is interrupted at a point */
 	struct net net;
 

@@ -111,12 +111,14 @@ const char *trace_frame(const struct frame *f)
 	if (m.kind == WIRE_REQUEST)
 		sprintf(text + at, " %" PRIu64, m.entries.ring[0].reqid);
 	else if (m.kind == WIRE_REPLY)
-		sprintf(text + at, " v%" PRIu64 " op%" PRIu64 " %" PRIu64, m.view, m.opnum, m.reqid);
+		sprintf(text + at, " v%" PRIu64 " op%" PRIu64 " %" PRIu64, m.view, m.opnum,
+			m.reqid);
 	else if (m.kind == WIRE_PREPARE)
 		sprintf(text + at, " v%" PRIu64 " %" PRIu64 "..%" PRIu64 " commit %" PRIu64, m.view,
 			m.batchstart, m.opnum, m.committed);
 	else
-		sprintf(text + at, " v%" PRIu64 " op%" PRIu64 " commit %" PRIu64 " normal %" PRIu64
+		sprintf(text + at,
+			" v%" PRIu64 " op%" PRIu64 " commit %" PRIu64 " normal %" PRIu64
 			" entries %u nonce %" PRIx64 " snap %" PRIu64 "+%" PRIu64,
 			m.view, m.opnum, m.committed, m.last_normal, m.entries.count, m.nonce,
 			m.snapshot.opnum, m.snapshot.offset);

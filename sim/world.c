@@ -172,7 +172,8 @@ static void play(struct sim *s)
 	if (s->over)
 		return;
 	if (!clients_done(s)) {
-		violation(s, "L1", "clients still wait for answers %" PRIu64 " s after all faults ended",
+		violation(s, "L1",
+			  "clients still wait for answers %" PRIu64 " s after all faults ended",
 			  SERVE_NS / SECOND);
 		return;
 	}

@@ -343,8 +343,7 @@ WRAP(int, sendmmsg, int fd, struct mmsghdr *out, unsigned int count, int flags)
 	for (unsigned int i = 0; i < count; i++) {
 		struct msghdr *h = &out[i].msg_hdr;
 
-		out[i].msg_len =
-			send_one(h->msg_name, h->msg_iov->iov_base, h->msg_iov->iov_len);
+		out[i].msg_len = send_one(h->msg_name, h->msg_iov->iov_base, h->msg_iov->iov_len);
 	}
 	return count;
 }
@@ -485,7 +484,8 @@ WRAP(int, elec_kernel_open, struct elec *e, const struct elec_options *o, char *
 	return 0;
 }
 
-WRAP(int, elec_kernel_attach, struct elec *e, const struct elec_options *o, char *error, size_t size)
+WRAP(int, elec_kernel_attach, struct elec *e, const struct elec_options *o, char *error,
+     size_t size)
 {
 	if (!node_current)
 		return __real_elec_kernel_attach(e, o, error, size);
