@@ -9,9 +9,10 @@ exit status 2.
 import os
 import sys
 
+import bpf
 import pytest
 
-from . import cases, executors, report
+from . import cases, executors, model, report
 from .profile import OBJECT, OURS, Profile, ProfileError
 
 FAILURES = os.path.normpath(os.path.join(os.path.dirname(__file__), "../../build/conformance"))
@@ -115,9 +116,14 @@ def pytest_cmdline_main(config):
         cases.load_all()
         path, profile = subject_of(config)
         if is_foreign(config) and os.geteuid() == 0:
-            executors.open_programs(path, profile).close()
+            programs = executors.open_programs(path, profile)
+            programs.load(model.State())
+            programs.close()
     except (cases.CaseError, ProfileError) as e:
         print(e, file=sys.stderr)
+        return 2
+    except bpf.BpfError as e:
+        print(f"{path} does not fit {profile.path}: {e.strerror}", file=sys.stderr)
         return 2
     return None
 

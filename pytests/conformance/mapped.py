@@ -91,7 +91,10 @@ class MappedPrograms:
 
         def put(place, number):
             raw = values.setdefault(place["map"], bytearray(self.object.map(place["map"]).value_size))
-            struct.pack_into(TYPES[place["type"]], raw, place["at"], number)
+            try:
+                struct.pack_into(TYPES[place["type"]], raw, place["at"], number)
+            except struct.error:
+                self._misfit(f"map {place['map']}: {number} at {place['at']} does not fit {place['type']}")
 
         known = self._known(state)
         for place in self.data.get("also", []):

@@ -158,7 +158,8 @@ class Profile:
         if "log" in d:
             log = _map(d, "log")
             _known(log, ("ring", "from", "size"), "log")
-            if log.get("from") not in ("payload", "length") or not isinstance(log.get("size"), int):
+            whole = isinstance(log.get("ring"), str) and isinstance(log.get("size"), int)
+            if not whole or not _one_of(("payload", "length"), log.get("from")):
                 raise log.error("log: {ring, from: payload or length, size: bytes}")
 
     def _array(self, m, key, fields):
@@ -169,7 +170,7 @@ class Profile:
             place = m.get(field)
             if not isinstance(place, cases.Map) or not isinstance(place.get("at"), int):
                 raise m.error(f"{key}: {field}: {{at: offset, type}}", field)
-            if types and place.get("type") not in types:
+            if types and not _one_of(types, place.get("type")):
                 raise m.error(f"{key}: {field}: type: one of {' '.join(types)}", field)
 
     def _rule(self, rule):
@@ -179,7 +180,7 @@ class Profile:
         for key in ("reasons", "promises", "cases"):
             known = {"reasons": model.REASONS, "promises": cases.PROMISES}.get(key)
             for name in rule.get(key, ()) if isinstance(rule.get(key, []), list) else [rule[key]]:
-                if known and name not in known:
+                if not isinstance(name, str) or known and name not in known:
                     raise rule.error(f"leave_out: {key}: there is no {name!r}", key)
         if "unless" in rule:
             _known(_map(rule, "unless"), FACTS, "unless")
@@ -258,6 +259,10 @@ def _map(parent, key, default=None):
     raise parent.error(f"{key} is missing or not a mapping", key)
 
 
+def _one_of(names, value):
+    return isinstance(value, str) and value in names
+
+
 def _known(m, names, what):
     if isinstance(m, cases.Map):
         m.check(names, what)
@@ -271,7 +276,7 @@ def _place(parent, name, more=(), error=None):
     place.check(("map", "at", "type", *more), name)
     if not isinstance(place.get("map"), str) or not isinstance(place.get("at"), int):
         raise place.error(f"{name}: {{map, at: offset, type}}")
-    if place.get("type") not in TYPES:
+    if not _one_of(TYPES, place.get("type")):
         raise place.error(f"{name}: type: one of {' '.join(TYPES)}", "type")
 
 

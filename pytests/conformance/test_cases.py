@@ -39,7 +39,7 @@ def test_every_promise_from_both_sides():
         assert verdicts & {"PASS", "OK"}, f"{promise}: nothing is refused"
 
 
-# A race of two CPUs is beyond what one packet can bring about (test_race.py).
+# A race of two CPUs is beyond what one packet can bring about (test_frozen_late.py).
 BEYOND_ONE_PACKET = {"frozen-late"}
 
 

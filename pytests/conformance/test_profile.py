@@ -171,6 +171,8 @@ MISFITS = {
     "no such reason": ("reasons: [no-checksum]", "reasons: [no-sum]", r":\d+: .*there is no 'no-sum'"),
     "no because": ("because: no lease, ", "", r":\d+: leave_out: because"),
     "not YAML": ("layout: maps", "layout: [maps", r"wrong.yaml:\d+: "),
+    "no ring named": ("ring: map_prepare_buffer, ", "", r":\d+: log: {ring"),
+    "a type that is a list": ("at: 24, type: u64", "at: 24, type: [u64]", r":24: last: type"),
     "no ring": ("ring: map_prepare_buffer", "ring: map_quorum", r"map map_quorum is not a ring buffer"),
 }
 
@@ -201,6 +203,9 @@ def test_the_run_ends_with_one_sentence(objects, tmp_path):
     assert "cannot be read as a profile" in _refused("--object", mine, "--profile", "nothing.yaml")
     assert "text.o: cannot be loaded" in _refused("--object", str(tmp_path / "text.o"))
     assert "does not fit" in _refused("--object", mine), "ours is the default profile"
+    (tmp_path / "out.yaml").write_text(GOOD.replace("other: 1", "other: -1"))
+    told = _refused("--object", mine, "--profile", str(tmp_path / "out.yaml"))
+    assert "map map_ctr_state: -1 at 0 does not fit u32" in told
 
 
 def test_a_wrong_case_file_is_named_with_its_line(tmp_path):

@@ -165,8 +165,12 @@ static __always_inline bool is_whole(const struct frame *f)
 
 	if (!f->udp->check)
 		return true;
-	for (int i = 0; i < FRAME_MAX / 2 && p + 2 <= (__u8 *)f->end; i++, p += 2)
+	for (int i = 0; i < FRAME_MAX / 4 && p + 4 <= (__u8 *)f->end; i++, p += 4)
+		sum += *(__u32 *)p;
+	if (p + 2 <= (__u8 *)f->end) {
 		sum += *(__u16 *)p;
+		p += 2;
+	}
 	if (p + 1 <= (__u8 *)f->end)
 		sum += *p;
 	return fold(sum) == 0xffff;
