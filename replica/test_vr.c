@@ -424,10 +424,14 @@ static void test_kernel_message_that_is_none(void **state)
 {
 	struct cluster *c = cluster_new(3, 1, true);
 	struct vr_event bad = {.kind = VR_EVENT_MESSAGE, .kernel = true};
+	struct message m = {.kind = WIRE_START_VIEW, .view = 9, .opnum = 4};
+	uint8_t other[200];
+	size_t len;
 
 	(void)state;
 	bad.data = (const uint8_t *)"garbage";
 	bad.len = 7;
+	len = message_encode(&m, other, sizeof(other));
 	start_clients(c, 3);
 	run_clients(c, 1000000);
 	c->node[1].gate.last = 4;
@@ -437,6 +441,14 @@ static void test_kernel_message_that_is_none(void **state)
 	assert_int_equal(c->node[1].gate.last, 3);
 	assert_non_null(strstr(c->story, "r1 thaws v0 leader r0 at 3\n"));
 	assert_int_equal(count_of(c, 1, VR_C_BAD + WIRE_E_MAGIC), 1);
+	/* nor is anything else than a Prepare */
+	c->node[1].gate.last = 4;
+	bad.data = other;
+	bad.len = len;
+	step(c, 1, &bad);
+	run_for(c, 100);
+	assert_int_equal(c->node[1].gate.last, 3);
+	assert_int_equal(info_of(c, 1).view, 0);
 	start_clients(c, 3);
 	run_clients(c, 1000000);
 	run_for(c, 100000);

@@ -173,14 +173,18 @@ static void on_message(struct vr *vr, const struct vr_event *ev)
 		vr->resync |= ev->kernel;
 		return;
 	}
-	if (vr->m.kind == WIRE_REQUEST)
+	if (ev->kernel && vr->m.kind != WIRE_PREPARE) {
+		vr_count(vr, VR_C_IGNORED_OTHER);
+		vr->resync = true;
+	} else if (vr->m.kind == WIRE_REQUEST) {
 		vr_on_request(vr, &vr->m, ev->address);
-	else if (vr->m.kind == WIRE_UNLOGGED_REQUEST)
+	} else if (vr->m.kind == WIRE_UNLOGGED_REQUEST) {
 		vr_on_unlogged_request(vr, &vr->m, ev->address);
-	else if (from >= vr->c.n)
+	} else if (from >= vr->c.n) {
 		vr_count(vr, VR_C_IGNORED_SENDER);
-	else
+	} else {
 		on_replica_message(vr, ev, from);
+	}
 }
 
 static void on_tick(struct vr *vr)

@@ -49,7 +49,7 @@ struct vr_config {
 	uint32_t log_ops;	  /* entries in memory, a power of two [65536] */
 	uint32_t log_bytes;	  /* bytes of operations in memory [32 MiB] */
 	uint32_t clients;	  /* clients remembered, least recently served forgotten [1024] */
-	uint32_t op_max;	  /* [VR_OP_MAX_DEFAULT]; at most MESSAGE_LEN_MAX / 4 */
+	uint32_t op_max;	  /* [VR_OP_MAX_DEFAULT]; the same everywhere, at most MESSAGE_LEN_MAX / 4 */
 	uint32_t snapshot_max;	  /* bytes of a snapshot [128 MiB, untouched pages are free] */
 	/* Times in us; 0: the default in brackets. */
 	uint32_t resend_us;	  /* first resend, before round trips are known; also the least [10000] */

@@ -468,6 +468,16 @@ static bool from_leader(struct vr *vr, const struct message *m, uint32_t from, b
 	return false;
 }
 
+/* Of a leader that was set up otherwise: never to be stored here. */
+static bool has_large_op(const struct vr *vr, const struct message *m)
+{
+	for (uint32_t i = 0; i < m->entries.count; i++) {
+		if (entries_at(&m->entries, i)->op.len > vr->c.op_max)
+			return true;
+	}
+	return false;
+}
+
 /* What is new of it, all or nothing. */
 static bool append_prepare(struct vr *vr, const struct message *m)
 {
@@ -476,7 +486,7 @@ static bool append_prepare(struct vr *vr, const struct message *m)
 	for (uint32_t i = before + 1 - m->batchstart; i < m->entries.count; i++) {
 		const struct entry *e = entries_at(&m->entries, i);
 
-		if (e->op.len > vr->c.op_max || !vr_append(vr, e)) {
+		if (!vr_append(vr, e)) {
 			vr_log_truncate(&vr->log, before);
 			return false;
 		}
@@ -491,6 +501,10 @@ void vr_on_prepare(struct vr *vr, const struct message *m, uint32_t from, bool k
 	if (!from_leader(vr, m, from, kernel)) {
 		vr->resync |= kernel;
 		return;
+	}
+	if (has_large_op(vr, m)) {
+		vr->resync |= kernel;
+		return vr_count(vr, VR_C_IGNORED_OP_LARGE);
 	}
 	if (m->batchstart > vr->log.last + 1) {
 		vr->resync |= kernel;
