@@ -109,10 +109,10 @@ $(B)/journal: $(O)/replica/print_journal.o $(REPLICA)
 $(B)/rack: $(TOPO) $(NETNS)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf -lm
-# What sim/wrap.c defines as __wrap_NAME is called in place of NAME.
+# What sim/wrap*.c define as __wrap_NAME is called in place of NAME.
 $(B)/sim: $(SIM) $(REPLICA)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $$(nm $(O)/sim/wrap.o | sed -n 's/.* T __wrap_/-Wl,--wrap=/p') -lprotobuf-nanopb -lbpf -lelf
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $$(nm $(O)/sim/wrap*.o | sed -n 's/.* T __wrap_/-Wl,--wrap=/p') -lprotobuf-nanopb -lbpf -lelf
 $(B)/race: $(RACE)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -pthread -o $@ $^ -lbpf -lelf
@@ -164,7 +164,7 @@ $(B)/py/vr_pb2.py: replica/vr.proto
 	$(Q)protoc --python_out=$(@D) -I replica $<
 
 format: ## clang-format over the C sources
-	$(Q)clang-format -i $(wildcard netns/*.[ch] replica/*.[ch] topo/*.[ch] bpf/*.[ch] pytests/fuzz/*.[ch])
+	$(Q)clang-format -i $(wildcard netns/*.[ch] replica/*.[ch] topo/*.[ch] bpf/*.[ch] sim/*.[ch] pytests/fuzz/*.[ch])
 clean: ## remove build/
 	rm -rf $(B)
 help: ## this list

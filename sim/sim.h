@@ -2,16 +2,17 @@
 /*
  * A cluster in one process, in virtual time, out of one seed:
  *
- *   world.c   events in order of time; one seed from start to verdict
- *   node.c    a replica: replica/process.c itself as a coroutine; crash, pause, restart
- *   wrap.c    what that code calls (clock, sockets, elec, journal, core) is caught at link time
- *             (--wrap): a point where it may be stopped, and where the checks look
- *   kernel.c  the loaded programs, one set of maps for each replica, by BPF_PROG_TEST_RUN
- *   net.c     frames between nodes; loss, duplication, delay, corruption, cuts
- *   client.c  closed-loop clients and their history
- *   plan.c    which fault, when, for how long
- *   check.c   invariants after every step; history.c: the verdict at the end
- *   trace.c   the transcript
+ *   world.c    events in order of time; one seed from start to verdict
+ *   node.c     a replica: replica/process.c itself as a coroutine; crash, pause, restart
+ *   wrap*.c    what that code calls (clock, sockets, elec, journal, core) is caught at link
+ *              time: a point where it may be stopped, and where the checks look
+ *   kernel.c   the loaded programs, one set of maps for each replica, by BPF_PROG_TEST_RUN
+ *   net.c      frames between nodes; loss, duplication, delay, corruption, cuts
+ *   files.c    what outlives a process
+ *   client.c   closed-loop clients and their history
+ *   plan.c     which fault, when, for how long
+ *   check*.c   invariants after every step; history.c: the verdict at the end
+ *   trace.c    the transcript; main.c, one.c, many.c: the command line
  *
  * The code under test is the code that is shipped: objects of replica/ are linked as they are.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Between wrap.c and the rest of the simulator. */
+/* Between wrap*.c and the rest of the simulator. */
 #ifndef PAXRACK_SIM_WRAP_H
 #define PAXRACK_SIM_WRAP_H
 
@@ -7,6 +7,12 @@
 #include "replica/elec_internal.h"
 #include "replica/process.h"
 #include "sim/sim.h"
+
+/* The body that follows is called in place of `name`, which is __real_`name` then. */
+#define WRAP(type, name, ...)                                                                      \
+	type __real_##name(__VA_ARGS__);                                                           \
+	type __wrap_##name(__VA_ARGS__);                                                           \
+	type __wrap_##name(__VA_ARGS__)
 
 /* Library handle that keeps the loaded programs of a replica. */
 struct elec *kernel_elec(struct kernel *k);
