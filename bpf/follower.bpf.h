@@ -141,6 +141,14 @@ static __always_inline void wake_reader(struct elec_state *state, __u32 op)
 	count(ELEC_R_WAKE);
 }
 
+/* With a result that is used: without one, arm64 may let a write to the slot come after it. */
+static __always_inline void unclaim(struct elec_state *state)
+{
+	__u64 claimed = __sync_fetch_and_and(&state->gate, ~ELEC_BUSY);
+
+	one_register(claimed);
+}
+
 /* Ops first..last in one new slot, published. PARSED or a reason. */
 static __always_inline int store(struct xdp_md *ctx, struct elec_state *state, __u64 gate,
 				 const struct message *m, __u64 head_sum)
@@ -154,7 +162,7 @@ static __always_inline int store(struct xdp_md *ctx, struct elec_state *state, _
 		return ELEC_R_CLAIM_LOST;
 
 	if (!copy_tested(ctx, slot, m->len, head_sum)) {
-		__sync_fetch_and_and(&state->gate, ~ELEC_BUSY);
+		unclaim(state);
 		return ELEC_R_UDP_CHECKSUM;
 	}
 	slot->epoch = ELEC_WORD_EPOCH(gate);
@@ -164,10 +172,20 @@ static __always_inline int store(struct xdp_md *ctx, struct elec_state *state, _
 
 	if (__sync_val_compare_and_swap(&state->gate, claimed,
 					ELEC_WORD(ELEC_WORD_EPOCH(gate), last)) != claimed) {
-		__sync_fetch_and_and(&state->gate, ~ELEC_BUSY);
+		unclaim(state);
 		return ELEC_R_FROZEN_LATE;
 	}
 	return PARSED;
+}
+
+/*
+ * Has the epoch changed since the gate was read? Then view and leader, read after it, may
+ * be of two epochs later, which use the same control page. An exchange for the same: it orders.
+ */
+static __always_inline bool epoch_over(struct elec_state *state, __u64 gate)
+{
+	return ELEC_WORD_EPOCH(__sync_val_compare_and_swap(&state->gate, gate, gate)) !=
+	       ELEC_WORD_EPOCH(gate);
 }
 
 /* The verdict on a Prepare in normal status: a reason; ELEC_R_ACK and ELEC_R_ACK_AGAIN transmit. */
@@ -203,6 +221,8 @@ static __always_inline int on_prepare(struct xdp_md *ctx, struct elec_state *sta
 		 */
 		if (!scratch_tested(ctx, m->len, head_sum))
 			return ELEC_R_UDP_CHECKSUM;
+		if (epoch_over(state, gate))
+			return ELEC_R_CLAIM_LOST;
 		return make_ack(ctx, m, self) ? ELEC_R_ACK_AGAIN : ELEC_R_RESIZE;
 	}
 	if (first > last + 1ULL)
