@@ -5,8 +5,16 @@
  * A rule looks at the packets of a link (from one node to another, in that direction) and
  * kind. It counts them from 1, for each link and kind apart, since it was added: dropped or
  * cut ones count too, so the numbers follow from what was sent, whatever other rules do.
- * Which packets it takes, and what it does to each, follows from seed, rule, link, kind and
- * number alone; a window of time, and the queue of a rate, are the exceptions.
+ * A frame to all is one packet on each link. Which packets a rule takes, and what it does to
+ * each, follows from two hashes (a window of time, and the queue of a rate, are the exceptions):
+ *
+ *   h1 = mix(mix(seed ^ (rule << 48 | from << 32 | to << 16 | kind)) + number), h2 = mix(h1)
+ *
+ * where mix() is splitmix64, from and to are indexes of nodes, kind an enum tor_kind. With a
+ * probability p a packet is taken when h1 < p * 2^64. A delay is D - J + h2 % (2 J + 1) ns. Corrupt
+ * flips bit h2 % n of the n bits that a checksum in the packet covers (struct frame in
+ * fault.bpf.h), and leaves the checksum: what is corrupt can be seen to be. Frames without any
+ * are left alone.
  *
  * A packet that has to wait leaves the ToR by the device `wire`, with a struct tor_held
  * behind its last byte, to a process (topo/wire.c) that sends it back when it is due.
@@ -70,12 +78,12 @@ struct tor_fault_counts {
 	__u64 taken; /* those of them that it did something to */
 };
 
-/* One, shared by mmap(). User space writes the first three, the programs the others. */
+/* One, shared by mmap(). User space writes the first four, the programs the others. */
 struct tor_fault_state {
-	__u32 slots;	 /* rules stand in slots below this */
-	__u32 partition; /* serial of the partition, 0: there is none */
-	__u32 serial;	 /* last one given out */
-	__u32 padding;
+	__u32 slots;	  /* rules stand in slots below this */
+	__u32 partition;  /* serial of the partition, 0: there is none */
+	__u32 serial;	  /* last one given out */
+	__u32 ending;	  /* the wire's process has been told to end when it holds nothing */
 	__u64 held;	  /* packets sent to the wire */
 	__u64 unheld;	  /* those of them lost because no process was there */
 	__u64 released;	  /* those of them that came back */

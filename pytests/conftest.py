@@ -102,3 +102,17 @@ def switch(live_switch):
     with one_cpu():
         yield live_switch
         live_switch.reset()
+
+
+@pytest.fixture
+def follower(switch):
+    """The replica's programs in r1 of the switch, for a leader in r0."""
+    import socket
+    from subject import Member, Replica
+    replica = Replica()
+    replica.start([Member(mac, ip, 12345) for ip, mac in list(switch.nodes.values())[:3]], 1)
+    with switch.rack.namespace("r1"):
+        link = replica.xdp.attach_xdp(socket.if_nametoindex("eth0"), switch.xdp)
+    yield replica
+    link.close()
+    replica.close()

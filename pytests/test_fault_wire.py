@@ -3,6 +3,7 @@
 and the processes that this takes."""
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -140,6 +141,18 @@ def test_the_largest_frames_that_wait(tmp_path):
             same(switch.ports["r0"].wait(), frame)
 
 
+def test_programs_see_what_has_waited_and_what_they_answer_waits(switch, follower):
+    switch.add("--from r0 --to r1 --kind Prepare delay 1ms")
+    switch.add("--from r1 --to r0 --kind MyPrepareOK delay 1ms")
+    lost = switch.add("--from r1 --to r0 --kind MyPrepareOK --nth 2 drop")
+    for op in (1, 2, 3):
+        switch.ports["r0"].send(switch.prepare("r0", "r1", op))
+    assert ops(switch.next("r0", 2)) == [1, 3]
+    assert follower.counted() == {"ack": 3} and follower.last == 3
+    assert switch.counts(lost) == (3, 1)
+    assert switch.state("early") == 0
+
+
 def test_rules_compose(switch):
     """Each counts every packet, also those that another one drops; a copy waits as well."""
     drop = switch.add("--from r1 --to r0 --kind Prepare --every 2 drop")
@@ -205,6 +218,19 @@ def test_the_last_rule_goes_when_its_packets_have_gone(switch):
     assert [bytes(f) for f in switch.ports["r0"].received()] == [bytes(f) for f in frames]
     assert time.monotonic_ns() >= times[-1] + 300 * 10 ** 6
     assert switch.state("early") == 0
+
+
+def test_a_rule_added_while_the_wire_is_ending(switch):
+    """A command that waits for the last packets is killed; the next rule has a wire all the same."""
+    rule = switch.add("--from r1 --to r0 --kind Prepare delay 400ms")
+    switch.ports["r1"].send(switch.prepare("r1", "r0", 1))
+    remove = subprocess.Popen([COMMAND, "fault", switch.rack.name, "rm", str(rule)])
+    wait_until(lambda: switch.state("ending"), "the wire to be told")
+    remove.kill()
+    remove.wait()
+    switch.add("--from r1 --to r0 --kind Prepare delay 1ms")
+    switch.ports["r1"].send(switch.prepare("r1", "r0", 2))
+    assert ops(switch.next("r0", 2)) == [1, 2]
 
 
 def test_a_wire_that_is_killed(switch):

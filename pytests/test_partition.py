@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Partitions in the ToR, and why they are there and not in the nodes."""
-import socket
-
 import pytest
 from scapy.layers.l2 import Ether
 
 from paxos import Paxos
-from subject import Member, Replica
-from switch import PORT, arrive_after, ops, timed, wait_until
+from switch import arrive_after, ops, timed, wait_until
 
 
 def reach(switch):
@@ -80,14 +77,9 @@ def test_one_to_all_waits_on_one_link_only(switch):
     assert switch.state("early") == 0
 
 
-def test_iptables_in_a_follower_does_not_partition_it(switch):
+def test_iptables_in_a_follower_does_not_partition_it(switch, follower):
     """The follower's acks are made below every chain of its firewall: cut off by iptables it goes
     on acking. Cut off in the ToR it does not."""
-    members = [Member(mac, ip, PORT) for ip, mac in list(switch.nodes.values())[:3]]
-    follower = Replica()
-    follower.start(members, 1)
-    with switch.rack.namespace("r1"):
-        link = follower.xdp.attach_xdp(socket.if_nametoindex("eth0"), switch.xdp)
     for chain in ("INPUT", "OUTPUT"):
         switch.rack.exec("r1", "iptables", "-A", chain, "-j", "DROP")
     try:
@@ -108,5 +100,3 @@ def test_iptables_in_a_follower_does_not_partition_it(switch):
         assert Ether(bytes(ack))[Paxos].op == 2 and follower.last == 2
     finally:
         switch.rack.exec("r1", "iptables", "-F")
-        link.close()
-        follower.close()

@@ -7,7 +7,7 @@
 
 #include "topo/fault.h"
 
-#define SENTENCE_MAX 256
+#define SENTENCE_MAX 512
 #define TEXT_MAX 512
 
 static int add(const struct rack *rack, char **argv)

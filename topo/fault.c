@@ -191,6 +191,15 @@ static int start_daemon(const struct fault *f, const char *name, daemon_fn run)
 	return daemon_find(f->rack, name) ? 0 : daemon_start(f->rack, name, run);
 }
 
+/* One that is about to end, as a command that was killed told it, is waited for. */
+static int start_wire(const struct fault *f)
+{
+	if (f->state->ending)
+		daemon_end(f->rack, WIRE_NAME, WIRE_DRAIN, WIRE_END_MS);
+	f->state->ending = 0;
+	return start_daemon(f, WIRE_NAME, wire_run);
+}
+
 static void end_unneeded(const struct fault *f)
 {
 	bool log = f->state->partition, wire = false;
@@ -199,8 +208,10 @@ static void end_unneeded(const struct fault *f)
 		log |= f->rule[i].serial != 0;
 		wire |= f->rule[i].serial && fault_makes_wait(&f->rule[i]);
 	}
-	if (!wire)
+	if (!wire) {
+		f->state->ending = 1;
 		daemon_end(f->rack, WIRE_NAME, WIRE_DRAIN, WIRE_END_MS);
+	}
 	if (!log)
 		daemon_end(f->rack, FAULT_LOG_NAME, SIGTERM, LOG_END_MS);
 }
@@ -266,8 +277,7 @@ int fault_add(const struct rack *rack, const struct tor_rule *rule, unsigned int
 		goto out;
 	}
 	if (start_daemon(&f, FAULT_LOG_NAME, fault_log_run) ||
-	    (fault_makes_wait(rule) && start_daemon(&f, WIRE_NAME, wire_run)) ||
-	    put_in_force(&f, slot, rule)) {
+	    (fault_makes_wait(rule) && start_wire(&f)) || put_in_force(&f, slot, rule)) {
 		f.rule[slot].serial = 0;
 		flag_ports(&f);
 		end_unneeded(&f);

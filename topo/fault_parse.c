@@ -38,6 +38,11 @@ static const char *const kind_names[TOR_KIND_COUNT] = {
 	[TOR_KIND_ARP] = "arp",
 };
 
+#define X(id, name, type) name ", "
+static const char no_kind[] =
+	"there is no kind '%.40s', only " WIRE_KINDS(X) "fragment, arp, other and *";
+#undef X
+
 static const char *const action_names[] = {
 #define X(id, name) name,
 	TOR_ACTIONS(X)
@@ -155,10 +160,7 @@ static int read_kind(struct words *w, uint16_t *kind)
 			return 0;
 		}
 	}
-	return refuse(w,
-		      "there is no kind '%.40s': want Request, Prepare, ... (docs/design.md), "
-		      "fragment, arp or other",
-		      name);
+	return refuse(w, no_kind, name);
 }
 
 static int read_which(struct words *w, struct tor_rule *rule, const char *option,
