@@ -65,7 +65,7 @@ struct elec_control {
 	__u32 n;      /* replicas, 1..ELEC_REPLICAS_MAX */
 	__u32 self;   /* own index, 0..n-1 */
 	__u32 leader; /* of the view, 0..n-1 */
-	__u32 quorum; /* acks of *other* replicas that commit an op: f */
+	__u32 quorum; /* acks of *other* replicas that commit an op: n / 2, which is f for n = 2f + 1 */
 	__u32 zero;
 	struct elec_member member[ELEC_REPLICAS_MAX];
 };

@@ -94,7 +94,7 @@ int elec_open(struct elec **out, const struct elec_options *options, char *error
 	}
 	e->n = options->n;
 	e->self = options->self;
-	e->quorum = (options->n - 1) / 2;
+	e->quorum = options->n / 2; /* a majority with oneself; f where n = 2f + 1 */
 	e->slots = options->slots ? options->slots : ELEC_SLOTS_DEFAULT;
 	memcpy(e->members, options->members, options->n * sizeof(*e->members));
 	for (uint32_t i = 0; i < e->n; i++) {
