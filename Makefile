@@ -164,7 +164,7 @@ $(B)/py/vr_pb2.py: replica/vr.proto
 	$(Q)protoc --python_out=$(@D) -I replica $<
 
 format: ## clang-format over the C sources
-	$(Q)clang-format -i $(wildcard netns/*.[ch] replica/*.[ch] topo/*.[ch] bpf/*.[ch] sim/*.[ch] pytests/fuzz/*.[ch])
+	$(Q)clang-format -i $(wildcard netns/*.[ch] replica/*.[ch] topo/*.[ch] bpf/*.[ch] sim/*.[ch] pytests/fuzz/*.[ch] race/*.[ch])
 clean: ## remove build/
 	rm -rf $(B)
 help: ## this list
