@@ -34,17 +34,19 @@ import vr_pb2  # noqa: E402
 
 PATIENCE_S = 30  # what must come true has come true by then, also on a busy machine
 
+ENTRY = re.compile(r'{"record":"entry","op":(\d+),')
 Entry = collections.namedtuple("Entry", "client reqid data")
 
 
 def until(question, what):
-    """Ask until the answer is true; the answer. `what` says what did not come true."""
+    """Ask until the answer is true; the answer. `what`, or what it returns, did not come true."""
     end = time.monotonic() + PATIENCE_S
     while True:
         answer = question()
         if answer:
             return answer
-        assert time.monotonic() < end, "not within %d s: %s" % (PATIENCE_S, what)
+        assert time.monotonic() < end, "not within %d s: %s" % (
+            PATIENCE_S, what() if callable(what) else what)
 
 
 # --- a replica
@@ -185,18 +187,26 @@ class Replica:
     def detach_tc(self):
         self.cluster.rack.exec(self.node, "tc", "filter", "del", "dev", "eth0", "egress")
 
-    def records(self):
-        """Of its journal, as they were appended."""
+    def records(self, since=0):
+        """Of its journal, as they were appended; entries from op `since` on."""
         done = subprocess.run([os.path.join(BUILD, "journal"), self.journal], text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert done.returncode == 0, done.stderr + done.stdout[-500:]
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        for line in done.stdout.splitlines():
+            entry = ENTRY.match(line)
+            if not entry or int(entry.group(1)) >= since:
+                yield json.loads(line)
 
-    def entries(self):
-        """{op: Entry}: what the records come to; ops below a snapshot as far as they are there."""
+    def recorded(self):
+        """The last op in its journal, and the bytes that it takes."""
+        *_, end = self.records(since=1 << 63)
+        return end["last"], end["bytes"]
+
+    def entries(self, since=0):
+        """{op: Entry}: what the records come to, ops below a snapshot as far as they are there."""
         entries = {}
         last = 0
-        for record in self.records():
+        for record in self.records(since):
             if record["record"] == "entry":
                 last = record["op"]
                 entries[last] = Entry(int(record["client"], 16), record["reqid"],
@@ -281,20 +291,21 @@ class Cluster:
 
         def same():
             said[:] = [r.report() for r in self.running()]
-            return (all(s["status"] == "normal" and s["executed"] == s["op"] for s in said) and
+            return (all(s["status"] == "normal" and s["applied"] == s["op"] for s in said) and
                     len({(s["view"], s["op"]) for s in said}) == 1)
-        until(same, "the replicas agree: %s" % Late(lambda: [
-            {k: s[k] for k in ("index", "status", "view", "op", "executed")} for s in said]))
+        until(same, lambda: "the replicas agree: %s" % [
+            {k: v for k, v in s.items() if v and not k.startswith("kernel")} for s in said])
         return said
 
     def agree(self, clients=()):
         """All replicas that run hold one log, and in it everything that was acknowledged, where
         the acknowledgement said."""
         said = self.settled()
-        logs = [r.entries() for r in self.running()]
-        for op in range(1, said[0]["op"] + 1):
+        since = max(s["base"] for s in said) + 1
+        logs = [r.entries(since) for r in self.running()]
+        for op in range(since, said[0]["op"] + 1):
             contents = {log[op] for log in logs if op in log}
-            assert len(contents) <= 1, "op %d has %d contents: %s" % (op, len(contents), contents)
+            assert len(contents) == 1, "op %d has %d contents: %s" % (op, len(contents), contents)
         whole = {op: entry for log in logs for op, entry in log.items()}
         for client in clients:
             assert client.problems == []
@@ -304,6 +315,12 @@ class Cluster:
                     op, entry, whole[op])
             client.check_state()
         return said
+
+    def load(self, *options):
+        """build/client, to its end: many operations, each reply checked. Its figures."""
+        done = self.rack.exec("c1", os.path.join(BUILD, "client"), "--config", self.config,
+                              "--json", *map(str, options))
+        return json.loads(done)
 
     def query(self, replica, op):
         """What an UnloggedRequest says: the state of this one replica."""
@@ -324,16 +341,6 @@ class Cluster:
         reply = vr_pb2.UnloggedReplyMessage()
         reply.ParseFromString(parse(said)[1])
         return reply.reply
-
-
-class Late:
-    """Text that is made when it is needed."""
-
-    def __init__(self, make):
-        self.make = make
-
-    def __str__(self):
-        return str(self.make())
 
 
 # --- a client

@@ -245,7 +245,7 @@ def test_foreign_and_damaged_journals_are_refused(cluster):
     with Client(cluster) as client:
         client.serve(100)
         replica.kill()
-        used = replica.records()[-1]["bytes"]
+        used = replica.recorded()[1]
         with open(replica.journal, "rb") as f:
             whole = f.read()
         with open(other.journal, "rb") as f:
@@ -420,3 +420,29 @@ def test_garbage_on_the_replica_port(cluster):
             assert sum(count for name, count in said.items() if name.startswith("bad-")) > 100
         client.finish()
         cluster.agree([client])
+
+# --- a log that is cut off
+
+
+@pytest.mark.parametrize("rack", ["native"], indirect=True)
+def test_who_was_away_for_long_gets_a_snapshot(cluster):
+    """Log and journal are bounded: what they no longer hold comes as the state made of it."""
+    load = "--mix", 100, "--value-bytes", 1200, "--keys", 1000, "--clients", 32, "--ops", 30000
+    cluster.start()
+    leader, _, away = cluster.replicas
+    with Client(cluster) as before:
+        before.serve(100)
+        before.finish()
+    away.kill()
+    cluster.load(*load)
+    memory = leader.memory_kb()
+    assert leader.report()["base"] > away.recorded()[0]
+    cluster.load(*load)
+    assert leader.memory_kb() < memory + 4096
+    assert os.stat(leader.journal).st_blocks * 512 < 100 << 20
+    away.start()
+    until(lambda: away.report()["snapshots-taken"] > 0, "a snapshot comes")
+    with Client(cluster) as after:
+        after.serve(100)
+        after.finish()
+        cluster.agree([before, after])

@@ -500,7 +500,7 @@ void process_report(struct process *p, FILE *out)
 	fprintf(out,
 		"{\"index\":%u,\"status\":\"%s\",\"view\":%" PRIu64
 		",\"leader\":%s,\"base\":%" PRIu64 ",\"op\":%" PRIu64 ",\"committed\":%" PRIu64
-		",\"executed\":%" PRIu64,
+		",\"applied\":%" PRIu64,
 		p->index, status[info.status], info.view,
 		info.status == VR_NORMAL && info.leader == p->index ? "true" : "false", info.base,
 		info.op, info.committed, info.executed);

@@ -34,7 +34,10 @@ int process_open(struct process **p, const struct process_options *options, char
 		 size_t error_size);
 /* Serves until *stop is set. 0, or -errno: the journal cannot be written. */
 int process_run(struct process *p, const volatile sig_atomic_t *stop);
-/* One line of JSON: what this replica is and what it counted since it started. */
+/*
+ * One line of JSON: what this replica is (op: last in the log, applied: last that the state
+ * comes from), what it counted since it started, and the programs since the maps were pinned.
+ */
 void process_report(struct process *p, FILE *out);
 void process_close(struct process *p);
 
