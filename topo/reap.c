@@ -30,6 +30,7 @@ struct reap {
 	struct ns_id *ns; /* of the rack's namespaces, sorted */
 	size_t ns_count;
 	struct pollfd victim[VICTIMS_MAX]; /* pidfds */
+	pid_t pid[VICTIMS_MAX];
 	int victims;
 	bool tell; /* about other people's processes */
 };
@@ -66,12 +67,23 @@ static void list_namespaces(struct reap *r)
 		qsort(r->ns, r->ns_count, sizeof(*r->ns), by_ino);
 }
 
-static void add_victim(struct reap *r, int pidfd)
+static void add_victim(struct reap *r, pid_t pid, int pidfd)
 {
-	if (r->victims < VICTIMS_MAX)
+	if (r->victims < VICTIMS_MAX) {
+		r->pid[r->victims] = pid;
 		r->victim[r->victims++] = (struct pollfd){.fd = pidfd, .events = POLLIN};
-	else
+	} else {
 		close(pidfd);
+	}
+}
+
+static bool is_victim(const struct reap *r, pid_t pid)
+{
+	for (int i = 0; i < r->victims; i++) {
+		if (r->pid[i] == pid)
+			return true;
+	}
+	return false;
 }
 
 static void on_recorded(pid_t pid, const char *node, const char *comm, void *arg)
@@ -80,7 +92,7 @@ static void on_recorded(pid_t pid, const char *node, const char *comm, void *arg
 
 	(void)node, (void)comm;
 	if (pidfd >= 0)
-		add_victim(arg, pidfd);
+		add_victim(arg, pid, pidfd);
 }
 
 /* Was it started by, or by a child of, rack_enter()? The environment says so. */
@@ -122,7 +134,7 @@ static void look_at(struct reap *r, pid_t pid)
 	if (!ns) {
 		close(pidfd);
 	} else if (inherited(r, pid)) {
-		add_victim(r, pidfd);
+		add_victim(r, pid, pidfd);
 	} else {
 		close(pidfd);
 		snprintf(path, sizeof(path), "/proc/%d/comm", pid);
@@ -146,7 +158,7 @@ static void list_offspring(struct reap *r)
 	while (dir && (entry = readdir(dir))) {
 		pid_t pid = isdigit((unsigned char)entry->d_name[0]) ? atoi(entry->d_name) : 0;
 
-		if (pid && pid != getpid())
+		if (pid && pid != getpid() && !is_victim(r, pid))
 			look_at(r, pid);
 	}
 	if (dir)
