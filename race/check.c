@@ -198,12 +198,15 @@ static void all_may_count(struct check *c)
 		may_count(c, i);
 }
 
-/* Somebody else under way may have raised the word before and not yet looked for a quorum. */
-static bool counted_by_another(const struct check *c, int driver, const struct spec *s)
+/*
+ * Another run of the same sender's ack is under way: it may have raised the word before this
+ * one did, and is then the one that looks for a quorum of the ops up to there.
+ */
+static bool left_to_another(const struct check *c, int driver, const struct spec *s)
 {
 	for (int i = 0; i < DRIVERS; i++)
 		if (i != driver && c->open[i].spec && c->open[i].counts &&
-		    c->open[i].spec->from == s->from && c->open[i].spec->op >= s->op)
+		    c->open[i].spec->from == s->from)
 			return true;
 	return false;
 }
@@ -216,7 +219,7 @@ static void check_absorbed(struct check *c, int driver)
 		violation(c->race, "S3",
 			  "an ack of op %u in epoch %u from %u was absorbed and cannot count",
 			  s->op, s->view, s->from);
-	else if (s->view == c->epoch && !counted_by_another(c, driver, s))
+	else if (s->view == c->epoch && !left_to_another(c, driver, s))
 		raise(&c->acked[s->from].least, s->op);
 }
 

@@ -12,7 +12,10 @@
 
 #include "race/race.h"
 
-#define PAUSE_MOST 3000	 /* rounds of an empty loop: about what elec_sleep() and a run take */
+/* Rounds of an empty loop. A run takes some thousand from its call to its wake-up. */
+#define PUBLISHER_PAUSE 1000
+#define READER_PAUSE 20000
+#define SPIN 300000	 /* so long the publisher keeps its CPU, for the reader to come at once */
 #define NAP_MS 20	 /* then the reader looks whether it should have been woken ... */
 #define DELIVERY_MS 2000 /* ... and lets the kernel deliver what has been sent by then */
 
@@ -24,14 +27,15 @@ static uint32_t worth(const struct race *r)
 void wake_publish(struct driver *d)
 {
 	struct race *r = d->race;
-	uint32_t epoch = elec_next_epoch(r->elec) - 1, op = OWN_FIRST;
+	uint32_t epoch = elec_next_epoch(r->elec) - 1, op = OWN_FIRST, spins = 0;
 
 	while (round_goes_on(r)) {
 		if (__atomic_load_n(&r->state->consumed, __ATOMIC_ACQUIRE) < op) {
-			sched_yield();
+			if (++spins % SPIN == 0)
+				sched_yield();
 			continue;
 		}
-		pause_a_while(&d->rng, PAUSE_MOST);
+		pause_a_while(&d->rng, PUBLISHER_PAUSE);
 		__atomic_store_n(&r->publishing, true, __ATOMIC_SEQ_CST);
 		for (uint32_t i = 0; i < worth(r); i++) {
 			struct spec s = {
@@ -67,7 +71,7 @@ void wake_read(struct race *r)
 	while (control_goes_on(r)) {
 		if (control_poll(r, true))
 			continue;
-		pause_a_while(&r->rng, PAUSE_MOST);
+		pause_a_while(&r->rng, READER_PAUSE);
 		elec_stamp(r->elec);
 		if (!elec_sleep(r->elec))
 			continue;
