@@ -62,7 +62,7 @@ class Replica:
         self.journal = cluster.rack.path("journal", self.node)
         self.pins = cluster.rack.path("bpf", self.node)
         self.log_path = os.path.join(cluster.folder, self.node + ".log")
-        self.process = None
+        self.process = self.attached = None
 
     def command(self, *options, offload="all"):
         return [str(word) for word in (
@@ -113,6 +113,9 @@ class Replica:
         self.over()
 
     def over(self):
+        if self.attached:
+            self.cluster.rack.exec(self.node, "bpftool", "net", "detach", self.attached, "dev", "eth0")
+            self.attached = None
         self.process.stdout.close()
         self.process = None
 
@@ -174,15 +177,13 @@ class Replica:
         subprocess.run(["bpftool", "link", "detach", "id", str(link)], check=True)
         assert self.xdp() is None
 
-    def attach_xdp(self, mode):
-        """The program that detach_xdp() took away."""
-        kind = {"native": "xdpdrv", "generic": "xdpgeneric"}[mode]
-        self.cluster.rack.exec(self.node, "bpftool", "net", "attach", kind, "id", str(self.program),
-                               "dev", "eth0")
+    KINDS = {"native": "xdpdrv", "generic": "xdpgeneric"}
 
-    def take_away_xdp(self):
-        """What attach_xdp() attached belongs to no process."""
-        self.cluster.rack.exec(self.node, "ip", "link", "set", "dev", "eth0", "xdp", "off")
+    def attach_xdp(self, mode):
+        """The program that detach_xdp() took away; it belongs to no process, and stays."""
+        self.attached = self.KINDS[mode]
+        self.cluster.rack.exec(self.node, "bpftool", "net", "attach", self.attached,
+                               "id", str(self.program), "dev", "eth0")
 
     def detach_tc(self):
         self.cluster.rack.exec(self.node, "tc", "filter", "del", "dev", "eth0", "egress")
