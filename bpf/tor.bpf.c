@@ -20,8 +20,9 @@
 #include "bpf/fault.bpf.h"
 #include "bpf/verdict.bpf.h"
 
-/* On a frame that re-enters its own port: it has been judged. No node can send it: marks do
- * not cross from one namespace to another.
+/*
+ * On a frame that re-enters its own port, to reach the bridge: it has been judged. No node can
+ * send it: marks do not cross from one namespace to another.
  */
 #define MARK_JUDGED 0x70617872
 
@@ -49,8 +50,9 @@ static __always_inline void pull(struct __sk_buff *skb, __u32 len)
 		bpf_skb_pull_data(skb, skb->len < len ? skb->len : len);
 }
 
-/* Its packet checksums are left wrong; what the kernel knows of the sum of its bytes is kept right,
- * or it would write a complaint to its log.
+/*
+ * The packet's own checksums are left wrong. What the kernel may know of the sum of its bytes
+ * is kept right, or it would complain in its log.
  */
 static __always_inline void flip(struct __sk_buff *skb, const struct judgement *j)
 {

@@ -295,6 +295,7 @@ def test_an_unreadable_file_is_named(tmp_path):
     ["up", "a", "--xdp", "odd"], ["down"], ["down", "--everything"], ["down", "../x"],
     ["ls", "a", "b"], ["ls", "-l"], ["exec"], ["exec", "x", "r0"], ["exec", "x", "r0", "--"],
     ["exec", "-i", "x", "r0", "true"], ["shell"], ["shell", "a", "b", "c"],
+    ["fault"], ["fault", "x"], ["fault", "x", "fly"],
 ], ids=" ".join)
 def test_wrong_usage_is_exit_2(arguments):
     done = rack_command(*arguments)
@@ -305,12 +306,13 @@ def test_wrong_usage_is_exit_2(arguments):
 def test_help_lists_every_command():
     done = rack_command("help")
     assert done.returncode == 0
-    for command in ("up", "down", "ls", "exec", "shell", "run"):
+    for command in ("up", "down", "ls", "exec", "shell", "run", "fault"):
         assert re.search(r"^  %s " % command, done.stdout, re.M)
 
 
 @pytest.mark.parametrize("arguments", [["up", "FILE"], ["down", "x"], ["down", "--all"], ["ls"],
-                                       ["exec", "x", "r0", "true"], ["shell", "x"]], ids=" ".join)
+                                       ["exec", "x", "r0", "true"], ["shell", "x"],
+                                       ["fault", "x", "ls"]], ids=" ".join)
 def test_needs_root_and_says_so(rack, tmp_path, arguments):
     file = tmp_path / "r.yaml"
     file.write_text(HEAD)

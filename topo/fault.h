@@ -13,7 +13,8 @@
  *
  * Rules live in the ToR's maps, not in a process. While there is a rule or a partition a
  * process writes the verdicts to faults.jsonl; while a rule makes packets wait another one
- * holds them. Both are started and ended here and die with the rack.
+ * holds them, at most 16384 at a time (more are lost). Both are started and ended here and die with
+ * the rack.
  *
  * Functions return 0 or -1 having said why, as in topo/rack.h.
  */

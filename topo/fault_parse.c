@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Rules and groups from words, and back. */
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -398,14 +399,15 @@ int fault_matrix_parse(struct fault_matrix *m, const struct rack *rack, char **a
 
 static void put_time(FILE *f, uint64_t ns)
 {
-	if (ns % 1000000000 == 0)
-		fprintf(f, "%gs", ns / 1e9);
-	else if (ns % 1000000 == 0)
-		fprintf(f, "%gms", ns / 1e6);
-	else if (ns % 1000 == 0)
-		fprintf(f, "%gus", ns / 1e3);
-	else
-		fprintf(f, "%gns", (double)ns);
+	static const struct {
+		const char *name;
+		uint64_t ns;
+	} units[] = {{"s", 1000000000}, {"ms", 1000000}, {"us", 1000}, {"ns", 1}};
+	int i = 0;
+
+	while (ns % units[i].ns)
+		i++;
+	fprintf(f, "%" PRIu64 "%s", ns / units[i].ns, units[i].name);
 }
 
 void fault_text(const struct tor_rule *rule, const struct rack *rack, char *text, size_t size)
