@@ -14,7 +14,6 @@ import os
 import pytest
 
 from . import cases, executors, frames, model
-from .programs import Programs
 
 OPS = 20_000
 ROUNDS = 3  # plain stores collide in one op of some thousand
@@ -38,7 +37,7 @@ def _send(programs, acks):
     return wrong
 
 
-def test_each_op_completes_its_quorum_once():
+def test_each_op_completes_its_quorum_once(subject):
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) < 2:
         pytest.skip("a race needs two CPUs")
@@ -46,7 +45,7 @@ def test_each_op_completes_its_quorum_once():
     state.sent = model.word(state.epoch, OPS)
     state.committed = state.acked[1] = state.acked[2] = model.word(state.epoch, 0)
     one, other = _acks(state, 1), _acks(state, 2)
-    programs = Programs(executors.OBJECT, slot_count=state.slot_count)
+    programs = executors.open_programs(*subject, slot_count=state.slot_count)
     try:
         for _ in range(ROUNDS):
             programs.load(state)
