@@ -153,14 +153,10 @@ static void carry_out(struct drive *d, const struct vr_action *a)
 		for (uint64_t op = a->first; op <= a->op; op++)
 			must(vr_entry(d->vr, op));
 		break;
-	case VR_RECORD_VIEW: {
-		struct vr_view_state state;
-
-		vr_view_state(d->vr, &state);
-		must(state.n == REPLICAS);
-		must(state.last_normal <= state.view);
+	case VR_RECORD_VIEW:
+		must(a->view_state->n == REPLICAS);
+		must(a->view_state->last_normal <= a->view_state->view);
 		break;
-	}
 	case VR_RECORD_SNAPSHOT:
 		take_snapshot(d->vr);
 		break;

@@ -110,8 +110,6 @@ static int record_snapshot(struct process *p)
 
 static int record(struct process *p, const struct vr_action *action)
 {
-	struct vr_view_state view;
-
 	if (!p->journal)
 		return 0;
 	switch (action->kind) {
@@ -120,8 +118,7 @@ static int record(struct process *p, const struct vr_action *action)
 	case VR_RECORD_TRUNCATE:
 		return journal_append_truncate(p->journal, action->op);
 	case VR_RECORD_VIEW:
-		vr_view_state(p->vr, &view);
-		return journal_append_view(p->journal, &view);
+		return journal_append_view(p->journal, action->view_state);
 	case VR_RECORD_SNAPSHOT:
 		return record_snapshot(p);
 	default:

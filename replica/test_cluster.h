@@ -338,7 +338,7 @@ static void write_record(struct node *n, const struct vr_action *a)
 		break;
 	case VR_RECORD_VIEW:
 		r = new_record(n, a->kind);
-		vr_view_state(n->vr, &r->view);
+		r->view = *a->view_state;
 		break;
 	default:
 		r = new_record(n, a->kind);
@@ -697,9 +697,12 @@ static void node_restart(struct cluster *c, uint32_t i, bool files)
 	if (files) {
 		replay(n);
 	} else {
+		struct vr_view_state state;
+
 		vr_restore_nothing(n->vr);
 		/* The first record of the new journal: a crash on the way must not look new. */
-		write_record(n, &(struct vr_action){.kind = VR_RECORD_VIEW});
+		vr_view_state(n->vr, &state);
+		write_record(n, &(struct vr_action){.kind = VR_RECORD_VIEW, .view_state = &state});
 	}
 	n->paused = false;
 	drain(c, i);

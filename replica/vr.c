@@ -249,6 +249,7 @@ enum vr_result vr_step(struct vr *vr, const struct vr_event *event, struct vr_ou
 {
 	set_clock(vr, event->now_us);
 	vr->action_count = 0;
+	vr->recorded_count = 0;
 	vr->arena_used = 0;
 	vr->hold = false;
 	vr->result = VR_OK;

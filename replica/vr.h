@@ -109,11 +109,13 @@ enum vr_action_kind {
 	VR_THAW,	    /* elec_thaw(view, leader, op) */
 	VR_RECORD_ENTRIES,  /* append ops first..op to the journal (vr_entry()) */
 	VR_RECORD_TRUNCATE, /* forget the ops above `op` */
-	VR_RECORD_VIEW,	    /* vr_view_state() */
+	VR_RECORD_VIEW,	    /* *view_state: as it is at this point of the step, not after it */
 	VR_RECORD_SNAPSHOT, /* state after `op` replaces all before (vr_snapshot()) */
 };
 
 #define VR_TO_ALL UINT32_MAX
+
+struct vr_view_state;
 
 struct vr_action {
 	enum vr_action_kind kind;
@@ -121,6 +123,7 @@ struct vr_action {
 	uint32_t leader;
 	uint32_t len;
 	const uint8_t *data; /* whole UDP payload, broadcast flag clear */
+	const struct vr_view_state *view_state;
 	uint64_t view, first, op;
 	struct vr_address address;
 };
@@ -160,6 +163,7 @@ bool vr_restore_snapshot(struct vr *vr, const uint8_t *data, size_t len);
 /* Memory is lost, or cannot be trusted: START begins the recovery, without a vote. */
 void vr_restore_nothing(struct vr *vr);
 
+/* As it is now, between steps. */
 void vr_view_state(const struct vr *vr, struct vr_view_state *state);
 /* A snapshot of the executed prefix: bytes it takes, then the bytes; op it stands for. */
 size_t vr_snapshot_len(struct vr *vr);

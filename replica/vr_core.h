@@ -22,6 +22,7 @@
 #include "replica/vr.h"
 
 #define VR_NEVER UINT64_MAX
+#define VR_RECORD_VIEWS 8 /* changes of the view state in one step, at most */
 
 /* --- vr_log.c --- */
 
@@ -202,6 +203,8 @@ struct vr {
 	/* out */
 	struct vr_action *actions;
 	uint32_t action_count;
+	struct vr_view_state recorded[VR_RECORD_VIEWS]; /* in this step */
+	uint32_t recorded_count;
 	uint8_t *arena;
 	uint32_t arena_used;
 	uint32_t fragment_count;
@@ -261,6 +264,7 @@ void vr_out_close(struct vr *vr);
 bool vr_out_room(struct vr *vr);
 struct vr_action *vr_act(struct vr *vr, enum vr_action_kind kind);
 void vr_record_entries(struct vr *vr, uint64_t first, uint64_t last);
+void vr_record_view(struct vr *vr);
 void vr_send(struct vr *vr, uint32_t to, const struct message *m);
 void vr_broadcast(struct vr *vr, const struct message *m);
 void vr_reply(struct vr *vr, struct vr_address address, const struct message *m);

@@ -58,6 +58,15 @@ void vr_record_entries(struct vr *vr, uint64_t first, uint64_t last)
 	a->op = last;
 }
 
+void vr_record_view(struct vr *vr)
+{
+	struct vr_view_state *state = &vr->recorded[vr->recorded_count++];
+
+	assert(vr->recorded_count <= VR_RECORD_VIEWS);
+	vr_view_state(vr, state);
+	vr_act(vr, VR_RECORD_VIEW)->view_state = state;
+}
+
 /* One datagram, already in the arena. */
 static struct vr_action *act_bytes(struct vr *vr, enum vr_action_kind kind, uint32_t len)
 {

@@ -77,7 +77,7 @@ void vr_merge_crash(struct vr *vr, const struct message *m)
 		changed = true;
 	}
 	if (changed)
-		vr_act(vr, VR_RECORD_VIEW);
+		vr_record_view(vr);
 }
 
 void vr_put_crash(const struct vr *vr, struct message *m)
@@ -131,7 +131,7 @@ static void end_first_round(struct vr *vr)
 	if (count_answers(vr) <= vr->quorum)
 		return;
 	vr->crash[vr->c.self]++;
-	vr_act(vr, VR_RECORD_VIEW);
+	vr_record_view(vr);
 	begin_round(vr, true);
 }
 
@@ -152,7 +152,7 @@ static void end_second_round(struct vr *vr)
 	if (!a->given || !a->leads || a->view != view || view < vr->view)
 		return;
 	vr->view = view;
-	vr_act(vr, VR_RECORD_VIEW);
+	vr_record_view(vr);
 	vr_transfer_begin(vr, vr_leader_of(vr, view), a->op, a->committed);
 	vr->transfer.retry_at = vr->now;
 	vr_change_progress(vr);

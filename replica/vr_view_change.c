@@ -144,7 +144,7 @@ static void set_view(struct vr *vr, uint64_t view)
 	vr->staged.from = VR_TO_ALL;
 	memset(vr->vote, 0, sizeof(vr->vote));
 	vr_clients_drop_pending(&vr->clients);
-	vr_act(vr, VR_RECORD_VIEW);
+	vr_record_view(vr);
 	vr->changes++;
 	give_time(vr);
 	vr->vote_at = vr->now + 2 * vr->c.resend_us;
@@ -393,7 +393,7 @@ void vr_enter_view(struct vr *vr)
 	vr->status = VR_NORMAL;
 	vr->last_normal = vr->view;
 	vr->changes = 0;
-	vr_act(vr, VR_RECORD_VIEW);
+	vr_record_view(vr);
 	vr_count(vr, VR_C_VIEWS);
 	vr_normal_enter(vr);
 	if (vr_leads(vr)) {

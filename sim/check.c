@@ -256,13 +256,14 @@ static void enter_view(struct node *node, uint64_t view, uint64_t last)
 
 void check_view(struct node *node, const struct vr_view_state *state)
 {
-	uint64_t view;
+	struct own_log *own = check_own(node);
 
-	check_own(node)->recorded_view = state->view;
-	if (state->status == VR_NORMAL)
-		check_own(node)->normal_view = state->view;
-	if (leads(node, &view) && !check_view_log(node, view)->entered)
-		enter_view(node, view, check_own(node)->last);
+	own->recorded_view = state->view;
+	if (state->status != VR_NORMAL)
+		return;
+	own->normal_view = state->view;
+	if (state->view % node->sim->n == node->index && !check_view_log(node, state->view)->entered)
+		enter_view(node, state->view, own->last);
 }
 
 void check_thaw(struct node *node, uint64_t view, uint32_t leader, uint64_t last)
