@@ -77,20 +77,25 @@ def _run(command, cwd, what):
         raise MutantError(f"{what}:\n{done.stdout}{done.stderr}".rstrip())
 
 
-def apply(mutant, tree):
-    """A copy of bpf/ with the patch, in a new tree."""
+def copy(tree):
+    """A new tree with the programs as they are."""
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(os.path.join(ROOT, "bpf"), os.path.join(tree, "bpf"))
     os.symlink(os.path.join(ROOT, "pytests"), os.path.join(tree, "pytests"))
-    if mutant.path:
-        command = ["patch", "-p1", "--batch", "--forward", "--no-backup-if-mismatch", "-i", mutant.path]
-        _run(command, tree, f"{os.path.relpath(mutant.path)} does not apply to bpf/ any more")
+
+
+def apply(mutant, tree, *options):
+    """The patch of a mutant, to a tree."""
+    command = ["patch", "-p1", "--batch", "--forward", "--no-backup-if-mismatch", *options, "-i", mutant.path]
+    _run(command, tree, f"{os.path.relpath(mutant.path)} does not apply to bpf/ any more")
 
 
 def build(mutant, folder=BUILD):
     """The object of a mutant, as the Makefile makes it."""
     tree = os.path.join(folder, mutant.name)
-    apply(mutant, tree)
+    copy(tree)
+    if mutant.path:
+        apply(mutant, tree)
     command = ["make", "-f", os.path.join(ROOT, "Makefile"), "B=build", "build/replica.bpf.o"]
     _run(command, tree, f"{mutant.name} does not compile")
     return os.path.join(tree, "build/replica.bpf.o")
