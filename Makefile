@@ -35,6 +35,7 @@ TOPO := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcar
 UNITS := $(patsubst %.c,$(B)/%,$(notdir $(wildcard replica/test_*.c netns/test_*.c topo/test_*.c)))
 BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 FUZZERS := decode journal core
+SCRIPTS := $(patsubst topo/%.py,$(B)/%.py,$(wildcard topo/*.py))
 PROGRAMS := $(B)/rack $(B)/replica $(B)/client $(B)/journal $(B)/sim
 
 .PHONY: all run test bench-wire sim sim-planted race conformance mutants fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz programs units
@@ -94,7 +95,7 @@ deps-test:
 deps-fuzz:
 	$(Q)tools/packages fuzz
 
-programs: $(PROGRAMS) $(BPF) $(B)/py/vr_pb2.py
+programs: $(PROGRAMS) $(SCRIPTS) $(BPF) $(B)/py/vr_pb2.py
 units: $(addprefix $(B)/,$(notdir $(UNITS))) $(B)/fuzz $(B)/race
 
 $(B)/replica: $(O)/replica/main.o $(REPLICA)
@@ -106,6 +107,9 @@ $(B)/client: $(O)/replica/client.o $(REPLICA)
 $(B)/journal: $(O)/replica/print_journal.o $(REPLICA)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf
+$(B)/%.py: topo/%.py
+	$(call say,COPY,$<)
+	$(Q)cp $< $@
 $(B)/rack: $(TOPO) $(NETNS)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf -lm

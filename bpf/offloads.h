@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Names of the offloads, as options and files give them: "none", "all", "broadcast,ack". */
+/* Names of the offloads, as options and files give them: "none", "all", "broadcast,ack"; their
+ * place. */
 #ifndef PAXRACK_OFFLOADS_H
 #define PAXRACK_OFFLOADS_H
 
@@ -7,6 +8,10 @@
 #include <string.h>
 
 #include "bpf/state.h"
+
+/* Where the TC program sits on a device's egress: whoever comes next replaces it. */
+#define ELEC_TC_PRIORITY 12345
+#define ELEC_TC_HANDLE 0x12345
 
 #define ELEC_OFFLOAD_NAMES "none, all, or some of broadcast,ack,quorum"
 

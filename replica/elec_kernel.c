@@ -22,13 +22,12 @@
 #include <bpf/libbpf.h>
 
 #include "bpf/load.h"
+#include "bpf/offloads.h"
 #include "replica/elec_internal.h"
 #include "replica/neighbour.h"
 
 #include "replica.skel.h"
 
-#define TC_PRIORITY 12345
-#define TC_HANDLE 0x12345
 #define KEPT 3 /* maps that are pinned */
 
 struct elec_kernel {
@@ -76,7 +75,8 @@ static int attach_xdp(struct elec_kernel *k, const struct elec_options *o, char 
 static int attach_tc(struct elec_kernel *k, const struct elec_options *o, char *error, size_t size)
 {
 	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(k->skel->progs.replica_tc),
-		    .handle = TC_HANDLE, .priority = TC_PRIORITY, .flags = BPF_TC_F_REPLACE);
+		    .handle = ELEC_TC_HANDLE, .priority = ELEC_TC_PRIORITY,
+		    .flags = BPF_TC_F_REPLACE);
 	int ret = bpf_tc_hook_create(&k->hook);
 
 	k->made_hook = !ret;
@@ -297,7 +297,7 @@ int elec_kernel_attach(struct elec *e, const struct elec_options *o, char *error
 
 void elec_kernel_close(struct elec *e)
 {
-	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = TC_HANDLE, .priority = TC_PRIORITY);
+	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = ELEC_TC_HANDLE, .priority = ELEC_TC_PRIORITY);
 	struct elec_kernel *k = e->kernel;
 
 	if (k->xdp_link >= 0)

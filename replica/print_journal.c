@@ -9,7 +9,7 @@
  *   {"record":"epoch","epoch":3}
  *   {"record":"entry","op":7,"view":1,"client":"...","reqid":9,"data":"534554..."}
  *   {"record":"truncate","op":6}       ops above it are forgotten
- *   {"record":"snapshot","op":6000,"bytes":70412}
+ *   {"record":"snapshot","op":6000,"bytes":70412}   with --snapshots "data":"..." too
  *   {"record":"end","base":6000,"last":6120,"bytes":812345,"clean":false}   last
  *
  * With "fault":"..." in the last one, and exit status 1, what follows there is damaged.
@@ -56,13 +56,24 @@ static void print_view(const struct vr_view_state *view)
 	printf("]}\n");
 }
 
+static bool snapshots;
+
+static void print_hex(const uint8_t *data, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < len; i++) {
+		putchar_unlocked(digits[data[i] >> 4]);
+		putchar_unlocked(digits[data[i] & 15]);
+	}
+}
+
 static void print_entry(const struct entry *e)
 {
 	printf("{\"record\":\"entry\",\"op\":%" PRIu64 ",\"view\":%" PRIu64
 	       ",\"client\":\"%016" PRIx64 "\",\"reqid\":%" PRIu64 ",\"data\":\"",
 	       e->opnum, e->view, e->clientid, e->reqid);
-	for (size_t i = 0; i < e->op.len; i++)
-		printf("%02x", e->op.data[i]);
+	print_hex(e->op.data, e->op.len);
 	printf("\"}\n");
 }
 
@@ -80,8 +91,14 @@ static void print_record(const struct record *r)
 		printf("{\"record\":\"epoch\",\"epoch\":%u}\n", r->epoch);
 		return;
 	case RECORD_SNAPSHOT:
-		printf("{\"record\":\"snapshot\",\"op\":%" PRIu64 ",\"bytes\":%zu}\n", r->op,
+		printf("{\"record\":\"snapshot\",\"op\":%" PRIu64 ",\"bytes\":%zu", r->op,
 		       (size_t)r->snapshot.len);
+		if (snapshots) {
+			printf(",\"data\":\"");
+			print_hex(r->snapshot.data, r->snapshot.len);
+			putchar('"');
+		}
+		printf("}\n");
 		return;
 	}
 }
@@ -132,8 +149,12 @@ int main(int argc, char **argv)
 	void *data;
 	int fd, ret;
 
+	snapshots = argc > 1 && !strcmp(argv[1], "--snapshots");
+	argv += snapshots;
+	argc -= snapshots;
 	if (argc != 2 || argv[1][0] == '-') {
-		fprintf(stderr, "journal: want one FILE: prints its records, a JSON object each\n");
+		fprintf(stderr, "journal: want [--snapshots] FILE: prints its records, a JSON "
+				"object each\n");
 		return EXIT_USAGE;
 	}
 	fd = open(argv[1], O_RDONLY | O_CLOEXEC);

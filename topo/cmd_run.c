@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* rack run: the same load with different offloads, one table. */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <libgen.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "bpf/offloads.h"
+#include "topo/child.h"
+#include "topo/experiment_run.h"
+#include "topo/interrupt.h"
 #include "topo/progress.h"
 #include "topo/run.h"
 #include "topo/table.h"
@@ -34,7 +33,11 @@ static const struct {
 struct settings {
 	const char *file;
 	const char *ops, *clients, *value_bytes;
-	bool has_xdp;
+	const char *load_option;       /* the last one given that is not for experiments */
+	const char *experiment_option; /* ... that is for experiments only */
+	struct experiment_options experiment;
+	uint64_t seed;
+	bool is_experiment, has_xdp;
 	enum rack_xdp xdp;
 	unsigned int runs;
 	struct {
@@ -42,35 +45,6 @@ struct settings {
 		unsigned int set;
 	} offload[RUNS_MAX];
 };
-
-static int interrupt_write = -1;
-
-static void on_signal(int signal)
-{
-	int saved = errno;
-
-	(void)signal;
-	(void)!write(interrupt_write, "", 1); /* full: it is readable all the same */
-	errno = saved;
-}
-
-/*
- * A descriptor that turns readable with the first SIGINT, SIGTERM or SIGHUP. A blocked
- * mask with a signalfd would be inherited by every process started here.
- */
-static int interrupt_open(void)
-{
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-	int ends[2];
-
-	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK))
-		return rack_say("no pipe: %s", strerror(errno));
-	interrupt_write = ends[1];
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGHUP, &action, NULL);
-	return ends[0];
-}
 
 /* ---- the command line ---- */
 
@@ -103,6 +77,9 @@ static int parse(struct settings *s, int argc, char **argv)
 		{"clients", required_argument, NULL, 'c'},
 		{"value-bytes", required_argument, NULL, 'v'},
 		{"xdp", required_argument, NULL, 'x'},
+		{"out", required_argument, NULL, 'O'},
+		{"seed", required_argument, NULL, 's'},
+		{"force", no_argument, NULL, 'f'},
 		{},
 	};
 	int option, ret = 0;
@@ -114,24 +91,43 @@ static int parse(struct settings *s, int argc, char **argv)
 			ret = add_offload(s, optarg);
 			break;
 		case 'n':
+			s->load_option = "--ops";
 			s->ops = optarg;
 			if (!is_number(optarg, 1, INT64_MAX))
 				ret = rack_usage("--ops '%s': want a number from 1", optarg);
 			break;
 		case 'c':
+			s->load_option = "--clients";
 			s->clients = optarg;
 			if (!is_number(optarg, 1, 4096))
 				ret = rack_usage("--clients '%s': want 1 to 4096", optarg);
 			break;
 		case 'v':
+			s->load_option = "--value-bytes";
 			s->value_bytes = optarg;
 			if (!is_number(optarg, 1, 8192))
 				ret = rack_usage("--value-bytes '%s': want 1 to 8192", optarg);
 			break;
 		case 'x':
+			s->load_option = "--xdp";
 			s->has_xdp = true;
 			if (rack_xdp_parse(&s->xdp, optarg))
 				ret = rack_usage("--xdp '%s': want native or generic", optarg);
+			break;
+		case 'O':
+			s->experiment_option = "--out";
+			s->experiment.folder = optarg;
+			break;
+		case 's':
+			s->experiment_option = "--seed";
+			if (!is_number(optarg, 0, INT64_MAX))
+				ret = rack_usage("--seed '%s': want a number from 0", optarg);
+			s->seed = strtoull(optarg, NULL, 10);
+			s->experiment.wish.seed = &s->seed;
+			break;
+		case 'f':
+			s->experiment_option = "--force";
+			s->experiment.force = true;
 			break;
 		case ':':
 			return rack_usage("%s wants a value", argv[optind - 1]);
@@ -145,7 +141,13 @@ static int parse(struct settings *s, int argc, char **argv)
 		return rack_usage(optind < argc ? "one RACK or FILE at a time"
 						: "which RACK or FILE?");
 	s->file = argv[optind];
-	if (!s->runs)
+	s->is_experiment = experiment_is(s->file);
+	if (s->is_experiment && s->load_option)
+		return rack_usage("%s: what an experiment does stands in its file", s->load_option);
+	if (!s->is_experiment && s->experiment_option)
+		return rack_usage("%s is for experiments, and %s is none", s->experiment_option,
+				  s->file);
+	if (!s->runs && !s->is_experiment)
 		ret = add_offload(s, "none") ?: add_offload(s, "all");
 	return ret;
 }
@@ -255,30 +257,6 @@ static bool is_short(const struct settings *s, unsigned int run, const struct ru
 
 /* ---- the command ---- */
 
-/* The folder of this program; replica and client lie beside it. */
-static const char *programs_folder(char buf[RACK_PATH_MAX])
-{
-	static const char *const names[] = {"replica", "client"};
-	char path[RACK_PATH_MAX + 16];
-	ssize_t len = readlink("/proc/self/exe", buf, RACK_PATH_MAX - 1);
-	const char *folder;
-
-	if (len < 0) {
-		rack_say("cannot find this program's folder: %s", strerror(errno));
-		return NULL;
-	}
-	buf[len] = 0;
-	folder = dirname(buf);
-	for (int i = 0; i < 2; i++) {
-		snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
-		if (access(path, X_OK)) {
-			rack_say("cannot run %s: %s; `make` builds it", path, strerror(errno));
-			return NULL;
-		}
-	}
-	return folder;
-}
-
 static int check_rack(const struct rack *rack)
 {
 	if (!rack->clients)
@@ -297,7 +275,7 @@ static int run_all(const struct settings *s, const struct rack *rack, int interr
 	struct run_result *results = calloc(s->runs, sizeof(*results));
 	char buf[RACK_PATH_MAX];
 	struct run_options o = {.rack = rack,
-				.programs = programs_folder(buf),
+				.programs = child_programs(buf),
 				.ops = s->ops,
 				.clients = s->clients,
 				.value_bytes = s->value_bytes,
@@ -331,6 +309,17 @@ out:
 	return ret;
 }
 
+static int run_experiment(struct settings *s)
+{
+	const char *offload[RUNS_MAX];
+
+	for (unsigned int i = 0; i < s->runs; i++)
+		offload[i] = s->offload[i].name;
+	s->experiment.wish.offload = offload;
+	s->experiment.wish.offloads = s->runs;
+	return experiment_run(s->file, &s->experiment);
+}
+
 int cmd_run(int argc, char **argv)
 {
 	struct settings s = {.ops = "20000", .clients = "4", .value_bytes = "64"};
@@ -343,6 +332,8 @@ int cmd_run(int argc, char **argv)
 		return ret;
 	if (rack_privileged())
 		return EXIT_FAILURE;
+	if (s.is_experiment)
+		return run_experiment(&s);
 	if (rack_is_name(s.file) && rack_state(s.file) == RACK_UP)
 		ret = rack_find(&described, s.file);
 	else

@@ -35,7 +35,7 @@ int file_load(struct rack_file **file, const char *path);
 void file_free(struct rack_file *file); /* NULL is allowed */
 /* As text, to be freed; NULL when there is no memory. */
 char *file_text(const struct rack_file *file, size_t *len);
-/* First line at or after `from` with this word outside a comment; 0: none. */
-unsigned int file_line(const char *path, const char *key, unsigned int from);
+/* The schema, for files that have a rack in them. */
+extern const struct cyaml_schema_field *const file_schema_fields;
 
 #endif

@@ -22,6 +22,9 @@ static const struct command {
 	{"run", cmd_run,
 	 "RACK|FILE [--offload SET]... [--ops N] [--clients N] [--value-bytes N] [--xdp MODE]",
 	 "the same load with each SET of offloads, one table"},
+	{"run", cmd_run, "EXPERIMENT [--out DIR] [--seed N] [--offload SET]... [--force]",
+	 "what an experiment's file says, with each SET of offloads: a folder of results"},
+	{"check", cmd_check, "DIR", "the verdicts over an experiment's folder, again"},
 	{"fault", cmd_fault,
 	 "RACK add [--from N] [--to N] [--kind K] [--every K|--nth K|--probability P] [--seed S] "
 	 "[--between T1 T2] ACTION | ls | rm ID | clear | partition [--one-way] N,N / N,N | heal",

@@ -27,6 +27,10 @@ static const cyaml_schema_value_t client_schema = {
 
 static const cyaml_schema_field_t replica_fields[] = {
 	CYAML_FIELD_UINT("prepares", CYAML_FLAG_DEFAULT, struct outcome_replica, prepares),
+	CYAML_FIELD_UINT("view", CYAML_FLAG_DEFAULT, struct outcome_replica, view),
+	CYAML_FIELD_UINT("op", CYAML_FLAG_DEFAULT, struct outcome_replica, op),
+	CYAML_FIELD_UINT("executed", CYAML_FLAG_DEFAULT, struct outcome_replica, executed),
+	CYAML_FIELD_STRING("status", CYAML_FLAG_DEFAULT, struct outcome_replica, status, 1),
 	CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t replica_schema = {

@@ -16,6 +16,8 @@ struct outcome_client { /* of client --json */
 
 struct outcome_replica {
 	uint64_t prepares; /* new ones sent, as the leader */
+	uint64_t view, op, executed;
+	char status[16]; /* normal, view-change, recovering */
 };
 
 /* From the len bytes at text. Return 0, or -1: not such an object; *o is untouched then. */

@@ -12,6 +12,7 @@
 #include "bpf/tor.h"
 #include "topo/file.h"
 #include "topo/rack.h"
+#include "topo/yaml.h"
 
 #define MTU_DEFAULT 1500
 #define MTU_MIN 576
@@ -37,7 +38,7 @@ wrong(const char *path, const char *key, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	return rack_say("%s:%u: %s: %s", path, file_line(path, key, 1) ?: 1, key, text);
+	return rack_say("%s:%u: %s: %s", path, yaml_file_line(path, key, 1) ?: 1, key, text);
 }
 
 bool rack_is_name(const char *name)
@@ -144,14 +145,20 @@ static int check_counts(const char *path, const struct rack_file *file)
 
 int rack_load(struct rack **out, const char *path)
 {
+	struct rack_file *file;
+
+	return file_load(&file, path) ? -1 : rack_make(out, file, path);
+}
+
+int rack_make(struct rack **out, struct rack_file *file, const char *path)
+{
 	struct rack *rack = calloc(1, sizeof(*rack));
-	struct rack_file *file = NULL;
 	int ret = -1;
 
-	if (!rack)
+	if (!rack) {
+		file_free(file);
 		return rack_say("no memory");
-	if (file_load(&file, path))
-		goto out;
+	}
 	rack->file = file;
 	if (!rack_is_name(file->rack)) {
 		wrong(path, "rack", "'%.40s' is no name: a-z, 0-9 and - inside, at most %d of them",

@@ -66,6 +66,8 @@ struct rack {
 
 /* Read and check a rack file. Free with rack_free(). */
 int rack_load(struct rack **rack, const char *path);
+/* Check what was read from the file at path; `file` is the rack's from now on, or freed. */
+int rack_make(struct rack **rack, struct rack_file *file, const char *path);
 /* The description as a rack file, to be freed; NULL when there is no memory. */
 char *rack_text(const struct rack *rack, size_t *len);
 /* The file's attach mode is not the one wanted. */
@@ -146,6 +148,7 @@ int cmd_ls(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
 int cmd_shell(int argc, char **argv);
 int cmd_run(int argc, char **argv);
+int cmd_check(int argc, char **argv);
 int cmd_fault(int argc, char **argv);
 
 #endif

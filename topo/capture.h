@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What passes the switch's ports, in both directions, for short times: a ring that the
+ * kernel fills (packet_mmap), emptied into one pcap file for each port when the time is
+ * over. A full ring loses what comes later, and counts it: bounded in memory and in files.
+ *
+ * Functions return 0 or -1 having said why.
+ */
+#ifndef PAXRACK_CAPTURE_H
+#define PAXRACK_CAPTURE_H
+
+#include <stdint.h>
+
+#include "topo/rack.h"
+
+#define CAPTURE_BYTES 256 /* of each packet: the whole of most, the head of all */
+
+struct capture;
+
+/* `folder` is there; files <node>.pcap are made in it, or continued. */
+int capture_open(struct capture **c, const struct rack *rack, const char *folder);
+int capture_begin(struct capture *c);
+int capture_end(struct capture *c);
+void capture_counts(const struct capture *c, uint64_t *packets, uint64_t *lost);
+void capture_close(struct capture *c); /* NULL is allowed */
+
+#endif

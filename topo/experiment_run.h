@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A whole experiment: its rack, each of its runs, results and verdicts. */
+#ifndef PAXRACK_EXPERIMENT_RUN_H
+#define PAXRACK_EXPERIMENT_RUN_H
+
+#include "topo/experiment.h"
+
+struct experiment_options {
+	struct experiment_wish wish;
+	const char *folder; /* NULL: results/NAME-SEED */
+	bool force;	    /* also if the folder is there */
+};
+
+/* The exit status: 0 only if every check came out as expected. */
+int experiment_run(const char *path, const struct experiment_options *options);
+
+/* results.py VERB FOLDER (its first lines say what there is); its exit status. */
+int experiment_results(const char *verb, const char *folder);
+
+#endif
