@@ -109,8 +109,14 @@ static void check_vote(struct node *node, const struct message *m)
 			  "r%u votes for view %" PRIu64 " with op %" PRIu64
 			  ", its kernel acked op %" PRIu64,
 			  node->index, m->view, own->last, own->kernel_last);
-	if (m->kind == WIRE_DO_VIEW_CHANGE)
+	if (m->kind == WIRE_DO_VIEW_CHANGE) {
 		check_promise(node, m->view);
+		if (m->last_normal != own->normal_view)
+			violation(node->sim, "S1", "r%u votes for view %" PRIu64
+				  " and says that it was normal last in view %" PRIu64
+				  ": it was in view %" PRIu64, node->index, m->view, m->last_normal,
+				  own->normal_view);
+	}
 	if (own->recorded_view < m->view)
 		violation(node->sim, "S1",
 			  "r%u votes for view %" PRIu64 ", its journal says view %" PRIu64,
