@@ -38,7 +38,7 @@ FUZZERS := decode journal core
 SCRIPTS := $(patsubst topo/%.py,$(B)/%.py,$(wildcard topo/*.py))
 PROGRAMS := $(B)/rack $(B)/replica $(B)/client $(B)/journal $(B)/sim
 
-.PHONY: all run test bench-wire sim sim-planted race conformance mutants fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz programs units
+.PHONY: all run experiments test bench-wire sim sim-planted race conformance mutants fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz programs units
 all: deps-build ## build everything into build/ (installs missing packages)
 	$(Q)$(MAKE) programs
 
@@ -63,6 +63,9 @@ race: deps-build ## user space against the loaded programs on two CPUs for TIME=
 sim-planted: deps-build ## does the simulator find the mistakes in sim/planted/ within 2,000 seeds each? T=names selects
 	$(Q)$(MAKE) $(B)/sim
 	$(Q)tools/planted 2000 $(T)
+
+experiments: all ## every experiment of topo/experiments/, one table; SEED=n
+	$(Q)tools/experiments $(B) $(or $(SEED),1) $(wildcard topo/experiments/*.yaml)
 
 conformance: deps-build deps-test ## the packet cases on every executor: a table; OBJECT=file PROFILE=file: not on ours
 	$(Q)$(MAKE) $(BPF)
