@@ -160,6 +160,10 @@ void check_entry(struct node *node, const struct entry *e)
 			  node->index, op, own->last);
 		return;
 	}
+	if (own->recorded_view && own->normal_view == own->recorded_view &&
+	    own->open_view != own->recorded_view)
+		violation(node->sim, "S1", "r%u recorded that it is normal in view %" PRIu64
+			  " before op %" PRIu64 " of its log", node->index, own->recorded_view, op);
 	own->chain[op] = check_chain(own->chain[op - 1], e);
 	own->last = op;
 	if (leads(node, &view)) {
@@ -271,6 +275,7 @@ void check_thaw(struct node *node, uint64_t view, uint32_t leader, uint64_t last
 	struct own_log *own = check_own(node);
 
 	own->kernel_last = 0;
+	own->open_view = view;
 	if (leader == node->index)
 		enter_view(node, view, last);
 	else if (!check_as_leader(node, view, last))

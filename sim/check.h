@@ -25,6 +25,7 @@ struct own_log {
 	uint64_t executed; /* in this life: looked at up to here */
 	uint64_t frozen_last, recorded_view;
 	uint64_t normal_view; /* the last recorded, in any life */
+	uint64_t open_view;   /* the gate was opened in it */
 	uint64_t view;
 	enum vr_status status;
 };
