@@ -532,7 +532,7 @@ static void test_large_operation_is_cut(void **state)
 
 	(void)state;
 	c->tell = true;
-	request(c, 1, 1, 16000);
+	request(c, 1, 1, 2000);
 	run_for(c, 10);
 	expect_story(c, "r0>r1 fragment\nr0>r2 fragment\nr0>r1 fragment\nr0>r2 fragment\n");
 	cluster_free(c);

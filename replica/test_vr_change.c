@@ -855,14 +855,15 @@ static void test_large_operations(void **state)
  * ------------------------------------------------------------------------------------------- */
 
 static uint8_t whole[40000];
+static uint32_t step_len = WIRE_FRAGMENT_MAX; /* of every piece but the last */
 
 static void give_piece(struct cluster *c, uint64_t id, uint32_t number, size_t len, uint32_t addr)
 {
 	static uint8_t piece[WIRE_FRAGMENT_HEAD + WIRE_FRAGMENT_MAX];
-	struct wire_fragment f = {.id = id, .offset = number * WIRE_FRAGMENT_MAX, .total = len - 4};
+	struct wire_fragment f = {.id = id, .offset = number * step_len, .total = len - 4};
 	struct vr_event ev = {.kind = VR_EVENT_MESSAGE, .from = VR_FROM_CLIENT, .data = piece};
 
-	f.len = f.total - f.offset < WIRE_FRAGMENT_MAX ? f.total - f.offset : WIRE_FRAGMENT_MAX;
+	f.len = f.total - f.offset < step_len ? f.total - f.offset : step_len;
 	wire_encode_fragment_head(piece, &f);
 	memcpy(piece + WIRE_FRAGMENT_HEAD, whole + 4 + f.offset, f.len);
 	ev.len = WIRE_FRAGMENT_HEAD + f.len;
@@ -903,6 +904,35 @@ static void test_pieces(void **state)
 	for (uint64_t id = 20; id < 40; id++)
 		give_piece(c, id, 0, len, 5);
 	assert_true(count_of(c, 0, VR_C_PIECES_LOST) >= 12);
+	cluster_free(c);
+}
+
+/* Pieces are as long as the sender likes; the last one may come first. */
+static void test_pieces_of_any_length(void **state)
+{
+	static const uint32_t lens[] = {484, 1444, 5000, WIRE_FRAGMENT_MAX};
+	struct cluster *c = alone(3, 0);
+	size_t len = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < 4; i++) {
+		len = large_request(i + 1);
+		step_len = lens[i];
+		for (uint32_t last = (len - 5) / step_len, n = last + 1; n-- > 0;) {
+			assert_int_equal(info_of(c, 0).op, i);
+			give_piece(c, i, n, len, 5);
+		}
+		assert_int_equal(info_of(c, 0).op, i + 1);
+	}
+	/* one of another length does not fit, whenever it comes */
+	for (uint32_t i = 0; i < 3; i++) {
+		step_len = lens[3];
+		give_piece(c, 10 + i, i == 0, len, 5);
+		step_len = lens[i];
+		give_piece(c, 10 + i, 1, len, 5);
+		assert_int_equal(count_of(c, 0, VR_C_BAD + WIRE_E_PIECE), i + 1);
+	}
+	step_len = WIRE_FRAGMENT_MAX;
 	cluster_free(c);
 }
 
@@ -1067,6 +1097,7 @@ int main(void)
 		cmocka_unit_test(test_far_behind),
 		cmocka_unit_test(test_large_operations),
 		cmocka_unit_test(test_pieces),
+		cmocka_unit_test(test_pieces_of_any_length),
 		cmocka_unit_test(test_odd_pieces),
 		cmocka_unit_test(test_restore_refuses),
 		cmocka_unit_test(test_wild_messages),

@@ -47,7 +47,7 @@ static const char *unfit(const struct vr_config *c)
 		return "the index is not below the number of replicas";
 	if (!c->app)
 		return "no application";
-	if (c->payload_max < 512 || c->payload_max > WIRE_FRAGMENT_MAX)
+	if (c->payload_max < VR_PAYLOAD_LEAST || c->payload_max > WIRE_FRAGMENT_MAX)
 		return "a frame must hold 512 to 9000 bytes of payload";
 	if (c->op_max < 64 || c->op_max > MESSAGE_LEN_MAX / 4)
 		return "the largest operation must be 64 to 32768 bytes";

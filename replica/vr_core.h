@@ -145,10 +145,19 @@ struct vr_recovery {
 	struct vr_answer answer[ELEC_REPLICAS_MAX];
 };
 
+/* Bytes of a piece that is not the last: as much as fits a frame, and frames hold 512 (vr.c). */
+#define VR_PAYLOAD_LEAST 512
+#define VR_PIECE_LEAST (VR_PAYLOAD_LEAST - WIRE_FRAGMENT_HEAD)
+#define VR_PIECES_MAX (MESSAGE_LEN_MAX / VR_PIECE_LEAST + 1)
+
 struct vr_piece_slot {
-	uint64_t id, used; /* used: number of the piece that came last */
+	uint64_t id, used; /* used: number of the piece that came last; 0: empty, or whole */
 	uint32_t total;	   /* 0: empty */
-	uint32_t have;	   /* bit per piece */
+	uint32_t got;	   /* bytes that are here */
+	uint32_t step;	   /* bytes of each piece but the last; 0: none of them came yet */
+	uint32_t last;	   /* offset of the last piece; 0: it did not come yet */
+	uint32_t newest;   /* offset of the piece that came last */
+	uint64_t have[(VR_PIECES_MAX + 63) / 64]; /* bit (offset / VR_PIECE_LEAST) */
 	struct vr_address address;
 	uint8_t *bytes; /* MESSAGE_LEN_MAX */
 };

@@ -12,10 +12,9 @@
 #define ARENA_SIZE (4u << 20)
 #define ACTIONS_MAX 8192
 /* Room that a loop leaves: for the few messages, of any length, that a step makes besides. */
-#define FRAGMENTS_MAX (MESSAGE_LEN_MAX / WIRE_FRAGMENT_MAX + 1)
 #define MESSAGES_RESERVE 8
-#define ACTIONS_RESERVE (MESSAGES_RESERVE * (FRAGMENTS_MAX + 2))
-#define ARENA_RESERVE (MESSAGES_RESERVE * (MESSAGE_LEN_MAX + FRAGMENTS_MAX * WIRE_FRAGMENT_HEAD))
+#define ACTIONS_RESERVE (MESSAGES_RESERVE * (VR_PIECES_MAX + 2))
+#define ARENA_RESERVE (MESSAGES_RESERVE * (MESSAGE_LEN_MAX + VR_PIECES_MAX * WIRE_FRAGMENT_HEAD))
 
 bool vr_out_open(struct vr *vr)
 {
@@ -78,9 +77,25 @@ static struct vr_action *act_bytes(struct vr *vr, enum vr_action_kind kind, uint
 	return a;
 }
 
-/* A message over WIRE_FRAGMENT_MAX goes out in pieces, all after its magic. */
+/*
+ * To another replica nothing goes in IP fragments: of those that lack one the kernel keeps
+ * 4 MiB for 30 s, and takes no others meanwhile (net.ipv4.ipfrag_*), so a little loss would
+ * cut a replica off. Clients take what they always took.
+ */
+static uint32_t whole_max(const struct vr *vr, const struct vr_action *like)
+{
+	return like->kind == VR_REPLY ? WIRE_FRAGMENT_MAX : vr->c.payload_max;
+}
+
+static uint32_t piece_len(const struct vr *vr, const struct vr_action *like)
+{
+	return like->kind == VR_REPLY ? WIRE_FRAGMENT_MAX : vr->c.payload_max - WIRE_FRAGMENT_HEAD;
+}
+
+/* A message that is too long goes out in pieces, all of it after its magic. */
 static void act_pieces(struct vr *vr, const struct vr_action *like, size_t len)
 {
+	uint32_t most = piece_len(vr, like);
 	struct wire_fragment f = {.total = len - 4};
 
 	f.id = (uint64_t)vr->c.start_s << 32 | ++vr->fragment_count;
@@ -89,8 +104,8 @@ static void act_pieces(struct vr *vr, const struct vr_action *like, size_t len)
 		struct vr_action *a;
 
 		f.len = f.total - f.offset;
-		if (f.len > WIRE_FRAGMENT_MAX)
-			f.len = WIRE_FRAGMENT_MAX;
+		if (f.len > most)
+			f.len = most;
 		wire_encode_fragment_head(at, &f);
 		memcpy(at + WIRE_FRAGMENT_HEAD, vr->scratch + 4 + f.offset, f.len);
 		a = act_bytes(vr, like->kind, WIRE_FRAGMENT_HEAD + f.len);
@@ -107,7 +122,7 @@ static void emit(struct vr *vr, const struct vr_action *like, const struct messa
 	size_t len;
 
 	assert(vr->arena_used + MESSAGE_LEN_MAX <= ARENA_SIZE);
-	len = message_encode(m, at, WIRE_FRAGMENT_MAX);
+	len = message_encode(m, at, whole_max(vr, like));
 	if (len > 0) {
 		a = act_bytes(vr, like->kind, len);
 		a->to = like->to;

@@ -24,7 +24,8 @@
 
 #include "replica/vr_core.h"
 
-#define CHUNK 60000 /* bytes of entries, or of a snapshot, in one message */
+/* Bytes of entries, or of a snapshot, in one message: few frames, for they must all arrive. */
+#define CHUNK 7000
 #define TRIES_MAX 5 /* the pause between requests doubles so often at most */
 
 bool vr_transfer_open(struct vr *vr)
@@ -51,7 +52,7 @@ struct entries vr_entries_from(const struct vr *vr, uint64_t first, uint64_t las
 		return list;
 	while (first + list.count <= last && list.count < MESSAGE_ENTRIES_MAX) {
 		bytes += message_entry_len(vr_log_at(&vr->log, first + list.count));
-		if (bytes > CHUNK)
+		if (bytes > CHUNK && list.count > 0)
 			break;
 		list.count++;
 	}
