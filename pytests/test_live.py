@@ -281,23 +281,28 @@ def test_split_brain(cluster):
         here.serve(50)
         there.serve(50)
         cluster.partition("r0,c0", "r1,r2,c1")
-        alone = until(lambda: newer(old.report(), "op", old.report()["committed"]), "it proposes")
-        there.wait(lambda: max(there.views) > alone["view"], "the others elect another")
-        there.serve(100)
-        alone = old.report()
-        assert alone["leader"] and alone["op"] > alone["committed"]
-        assert max(here.acked) <= alone["committed"]
-        others = cluster.replicas[1].entries()
-        proposed = old.entries()
-        assert proposed[alone["op"]] != others[alone["op"]]
-        cluster.heal()
-        until(lambda: old.report()["view"] > alone["view"] and old.report()["status"] == "normal",
-              "the old leader learns of the new view")
-        here.serve(50)
-        there.serve(50)
-        here.finish()
-        there.finish()
-        cluster.agree([here, there])
+        with Client(cluster, "c0") as late:  # whose requests nobody else can have
+            proposed = until(lambda: of_clients(old, late.ids), "it proposes")
+            view = old.report()["view"]
+            there.wait(lambda: max(there.views) > view, "the others elect another")
+            there.serve(100)
+            alone = old.report()
+            assert alone["leader"] and alone["view"] == view
+            assert not late.acked and max(here.acked) <= alone["committed"] < min(proposed)
+            others = cluster.replicas[1].entries()
+            assert all(others[op] != entry for op, entry in proposed.items())
+            cluster.heal()
+            until(lambda: old.report()["view"] > view and old.report()["status"] == "normal",
+                  "the old leader learns of the new view")
+            for client in (here, there, late):
+                client.serve(50)
+                client.finish()
+            cluster.agree([here, there, late])
+
+
+def of_clients(replica, ids):
+    """The ops of these clients that a replica has recorded."""
+    return {op: entry for op, entry in replica.entries().items() if entry.client in ids}
 
 
 @pytest.mark.parametrize("groups", [
