@@ -131,8 +131,10 @@ void check_lost(struct node *node, bool journal, bool maps)
 {
 	struct own_log *own = check_own(node);
 
-	if (journal)
+	if (journal) {
 		own->base = own->last = own->recorded_view = 0;
+		own->recorded_normal = false;
+	}
 	if (maps)
 		own->kernel_last = 0;
 }
@@ -160,8 +162,7 @@ void check_entry(struct node *node, const struct entry *e)
 			  node->index, op, own->last);
 		return;
 	}
-	if (own->recorded_view && own->normal_view == own->recorded_view &&
-	    own->open_view != own->recorded_view)
+	if (own->recorded_view && own->recorded_normal && own->open_view != own->recorded_view)
 		violation(node->sim, "S1", "r%u recorded that it is normal in view %" PRIu64
 			  " before op %" PRIu64 " of its log", node->index, own->recorded_view, op);
 	own->chain[op] = check_chain(own->chain[op - 1], e);
@@ -260,7 +261,8 @@ void check_view(struct node *node, const struct vr_view_state *state)
 	struct own_log *own = check_own(node);
 
 	own->recorded_view = state->view;
-	if (state->status != VR_NORMAL)
+	own->recorded_normal = state->status == VR_NORMAL;
+	if (!own->recorded_normal)
 		return;
 	own->normal_view = state->view;
 	if (state->view % node->sim->n == node->index && !check_view_log(node, state->view)->entered)

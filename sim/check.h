@@ -26,6 +26,7 @@ struct own_log {
 	uint64_t frozen_last, recorded_view;
 	uint64_t normal_view; /* the last recorded, in any life */
 	uint64_t open_view;   /* the gate was opened in it */
+	bool recorded_normal; /* in recorded_view */
 	uint64_t view;
 	enum vr_status status;
 };
