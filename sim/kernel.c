@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -41,17 +42,28 @@ static uint32_t loaded;
 static int tap = -1;
 static unsigned int tap_index;
 
+/* A network, and a /dev/shm for the journals, that end with this process however it ends. */
+static int enter_own_world(char *error, size_t size)
+{
+	int ret;
+
+	if (!unshare(CLONE_NEWNET | CLONE_NEWNS) &&
+	    !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+	    !mount("sim", "/dev/shm", "tmpfs", 0, NULL))
+		return 0;
+	ret = -errno;
+	snprintf(error, size, "cannot make namespaces and a tmpfs in them: %s; run as root",
+		 strerror(-ret));
+	return ret;
+}
+
 static int open_tap(char *error, size_t size)
 {
 	struct ifreq ifr = {.ifr_name = "tap0", .ifr_flags = IFF_TAP | IFF_NO_PI};
-	int fd, ret;
+	int fd, ret = enter_own_world(error, size);
 
-	if (unshare(CLONE_NEWNET)) {
-		ret = -errno;
-		snprintf(error, size, "cannot make a network namespace: %s; run as root",
-			 strerror(-ret));
+	if (ret)
 		return ret;
-	}
 	/* IPv6 would send frames of its own. */
 	fd = open("/proc/sys/net/ipv6/conf/default/disable_ipv6", O_WRONLY | O_CLOEXEC);
 	if (fd >= 0 && write(fd, "1", 1) == 1)
