@@ -45,15 +45,20 @@ class End:
         self.namespace, self.device = namespace, device
 
 
+def free_subnet(number):
+    """One that no rack has: other runs of these tests may be up at the same time."""
+    taken = rack_command("ls").stdout
+    subnets = ("198.19.%d.0/24" % ((os.getpid() * 7 + number + i) % 256) for i in range(256))
+    return next(subnet for subnet in subnets if subnet not in taken)
+
+
 class Rack:
     def __init__(self, directory, **keys):
         number = next(serial)
         self.name = "pt%d-%d" % (os.getpid(), number)
         self.file = os.path.join(str(directory), self.name + ".yaml")
         self.open = []
-        # Other runs of these tests, at the same time, most likely use others.
-        self.write(rack=self.name, subnet="198.19.%d.0/24" % ((os.getpid() * 7 + number) % 256),
-                   **keys)
+        self.write(rack=self.name, subnet=free_subnet(number), **keys)
 
     def write(self, **keys):
         keys.setdefault("replicas", 3)
