@@ -153,6 +153,10 @@ static int write_packet(struct capture *c, const struct tpacket3_hdr *h)
 
 	if (node >= c->rack->count) /* the bridge, the wire */
 		return 0;
+	if (c->packets == CAPTURE_PACKETS_MAX) {
+		c->lost++;
+		return 0;
+	}
 	file = file_of(c, node);
 	if (!file || fwrite(head, sizeof(head), 1, file) != 1 ||
 	    fwrite((const uint8_t *)h + h->tp_mac, h->tp_snaplen, 1, file) != 1)
@@ -175,7 +179,7 @@ static int write_block(struct capture *c, struct tpacket_block_desc *block)
 	return 0;
 }
 
-static int empty(struct capture *c)
+int capture_empty(struct capture *c)
 {
 	int ret = 0;
 
@@ -194,6 +198,11 @@ static int empty(struct capture *c)
 	return ret;
 }
 
+int capture_fd(const struct capture *c)
+{
+	return c->socket;
+}
+
 int capture_begin(struct capture *c)
 {
 	return listen_to(c, ETH_P_ALL) ? failed("begin") : 0;
@@ -210,7 +219,7 @@ int capture_end(struct capture *c)
 	usleep(2 * RETIRE_MS * 1000);
 	if (!getsockopt(c->socket, SOL_PACKET, PACKET_STATISTICS, &stats, &size))
 		c->lost += stats.tp_drops;
-	return empty(c);
+	return capture_empty(c);
 }
 
 void capture_counts(const struct capture *c, uint64_t *packets, uint64_t *lost)

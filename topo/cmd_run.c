@@ -13,6 +13,7 @@
 #include "topo/progress.h"
 #include "topo/run.h"
 #include "topo/table.h"
+#include "topo/yaml.h"
 
 #define RUNS_MAX 16
 #define ENOUGH 0.9 /* of what the load implies, or the offload was not at work */
@@ -82,6 +83,7 @@ static int parse(struct settings *s, int argc, char **argv)
 		{"force", no_argument, NULL, 'f'},
 		{},
 	};
+	enum yaml_kind kind;
 	int option, ret = 0;
 
 	opterr = optind = 0;
@@ -141,10 +143,14 @@ static int parse(struct settings *s, int argc, char **argv)
 		return rack_usage(optind < argc ? "one RACK or FILE at a time"
 						: "which RACK or FILE?");
 	s->file = argv[optind];
-	s->is_experiment = experiment_is(s->file);
+	kind = yaml_file_key(s->file, EXPERIMENT_KEY);
+	s->is_experiment = kind == YAML_MAPPING || kind == YAML_OTHER ||
+			   (kind == YAML_BROKEN && yaml_file_line(s->file, EXPERIMENT_KEY, 1));
 	if (s->is_experiment && s->load_option)
 		return rack_usage("%s: what an experiment does stands in its file", s->load_option);
-	if (!s->is_experiment && s->experiment_option)
+	/* what is wrong with the file is told when it is loaded */
+	if (!s->is_experiment && s->experiment_option &&
+	    (kind == YAML_NOTHING || rack_is_name(s->file)))
 		return rack_usage("%s is for experiments, and %s is none", s->experiment_option,
 				  s->file);
 	if (!s->runs && !s->is_experiment)

@@ -328,11 +328,6 @@ static void read_checks(struct experiment *e)
 		e->expect[i] = expect[i] ? *expect[i] : true;
 }
 
-bool experiment_is(const char *path)
-{
-	return yaml_file_key(path, "experiment") != YAML_NOTHING;
-}
-
 int experiment_load(struct experiment **out, const char *path, const struct experiment_wish *wish)
 {
 	struct experiment *e = calloc(1, sizeof(*e));

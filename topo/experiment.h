@@ -85,7 +85,8 @@ struct experiment_wish {
 	unsigned int offloads;
 };
 
-bool experiment_is(const char *path); /* or is it a rack file? Says nothing. */
+#define EXPERIMENT_KEY "experiment" /* what has it is no rack file */
+
 /* Free with experiment_free(). */
 int experiment_load(struct experiment **e, const char *path, const struct experiment_wish *wish);
 void experiment_free(struct experiment *e); /* NULL is allowed */

@@ -103,8 +103,11 @@ static const cyaml_schema_value_t *schema(bool is_inline)
 
 int experiment_file_load(struct experiment_file **file, const char *path)
 {
-	return yaml_file_load((void **)file, path,
-			      schema(yaml_file_key(path, "rack") == YAML_MAPPING), HINT);
+	enum yaml_kind rack = yaml_file_key(path, "rack");
+
+	if (rack == YAML_BROKEN)
+		return yaml_file_broken(path);
+	return yaml_file_load((void **)file, path, schema(rack == YAML_MAPPING), HINT);
 }
 
 void experiment_file_free(struct experiment_file *file)

@@ -99,7 +99,7 @@ static bool has_program(const struct timeline *t, const struct experiment_event 
 
 /* ---- packets ---- */
 
-/* What the rule (0: the partition) has done; it is about to go. */
+/* What the rule (0: the partition) has done; it keeps its counts until another takes its place. */
 static int take_counts(struct timeline *t, struct timeline_event *event)
 {
 	struct fault_status status;
@@ -121,9 +121,9 @@ static int end_partition(struct timeline *t)
 		if (t->e->event[i].kind != EXPERIMENT_PARTITION || !event->begin_ns ||
 		    event->end_ns)
 			continue;
+		event->end_ns = replicas_now_ns();
 		if (take_counts(t, event))
 			return -1;
-		event->end_ns = replicas_now_ns();
 	}
 	return 0;
 }
@@ -196,9 +196,9 @@ static int end(struct timeline *t, unsigned int i)
 			ret = programs_attach(programs, what->tc);
 		break;
 	case EXPERIMENT_PARTITION:
-		return end_partition(t) || fault_heal(t->rack) ? -1 : 0;
+		return fault_heal(t->rack) || end_partition(t) ? -1 : 0;
 	case EXPERIMENT_FAULT:
-		if (take_counts(t, event) || fault_remove(t->rack, event->rule))
+		if (fault_remove(t->rack, event->rule) || take_counts(t, event))
 			return -1;
 		break;
 	default:

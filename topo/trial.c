@@ -236,7 +236,7 @@ static int wait_ms(const struct trial *t, int64_t now)
 static int run_load(struct trial *t)
 {
 	unsigned int n = t->clients;
-	struct pollfd fds[2 * n];
+	struct pollfd fds[2 * n + 1];
 
 	while (still_running(t)) {
 		int64_t now = replicas_now_ns();
@@ -247,7 +247,10 @@ static int run_load(struct trial *t)
 			fds[2 * i] = (struct pollfd){t->client[i].child.pidfd, POLLIN, 0};
 			fds[2 * i + 1] = (struct pollfd){t->client[i].child.pipe, POLLIN, 0};
 		}
-		if (replicas_wait(&t->replicas, fds, 2 * n, wait_ms(t, now)) < 0)
+		fds[2 * n] = (struct pollfd){t->capture ? capture_fd(t->capture) : -1, POLLIN, 0};
+		if (replicas_wait(&t->replicas, fds, 2 * n + 1, wait_ms(t, now)) < 0)
+			return -1;
+		if (fds[2 * n].revents && capture_empty(t->capture))
 			return -1;
 		now = replicas_now_ns();
 		for (unsigned int i = 0; i < n; i++) {

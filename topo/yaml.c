@@ -196,9 +196,19 @@ char *yaml_file_text(const void *data, const cyaml_schema_value_t *schema, size_
 	return text;
 }
 
+int yaml_file_broken(const char *path)
+{
+	struct complaint c = {.line = 0};
+
+	syntax_error(path, &c);
+	return rack_say(
+		"%s:%u: from here on it is no YAML: a bracket, quote or indentation is wrong", path,
+		c.line ?: 1);
+}
+
 enum yaml_kind yaml_file_key(const char *path, const char *key)
 {
-	enum yaml_kind kind = YAML_NOTHING;
+	enum yaml_kind kind = YAML_BROKEN;
 	yaml_node_t *root, *name, *value;
 	FILE *f = fopen(path, "re");
 	yaml_document_t document;
@@ -211,6 +221,7 @@ enum yaml_kind yaml_file_key(const char *path, const char *key)
 	yaml_parser_set_input_file(&parser, f);
 	if (yaml_parser_load(&parser, &document)) {
 		root = yaml_document_get_root_node(&document);
+		kind = YAML_NOTHING;
 		for (int i = 0; root && root->type == YAML_MAPPING_NODE &&
 				i < root->data.mapping.pairs.top - root->data.mapping.pairs.start;
 		     i++) {

@@ -19,9 +19,12 @@ char *yaml_file_text(const void *data, const cyaml_schema_value_t *schema, size_
 /* First line at or after `from` with this word outside a comment; 0: none. */
 unsigned int yaml_file_line(const char *path, const char *key, unsigned int from);
 
-enum yaml_kind { YAML_NOTHING, YAML_MAPPING, YAML_OTHER };
+/* Says where the file, which is YAML_BROKEN, stops being YAML; -1. */
+int yaml_file_broken(const char *path);
 
-/* What stands at a key of the whole file; says nothing, also of a file that cannot be read. */
+enum yaml_kind { YAML_NOTHING, YAML_BROKEN, YAML_MAPPING, YAML_OTHER };
+
+/* What stands at a key of the whole file; YAML_BROKEN: it cannot be read. Says nothing. */
 enum yaml_kind yaml_file_key(const char *path, const char *key);
 
 #endif
