@@ -153,8 +153,11 @@ def figures(run, operations, sends):
     done = [o for o in operations if o.completed is not None]
     latency = sorted(o.completed - o.invoked for o in done)
     ends = sorted(o.completed for o in done)
-    edges = [run["start_ns"]] + ends + [max(run["end_ns"], ends[-1] if ends else 0)]
-    seconds = (ends[-1] - run["start_ns"]) / 1e9 if ends else 0
+    # From the first request: before that the clients' processes were being started. Who waits
+    # in vain for a last reply waits to the end.
+    begin = min((o.invoked for o in operations), default=run["start_ns"])
+    edges = [begin] + ends + ([run["end_ns"]] if len(done) < len(operations) or not ends else [])
+    seconds = (ends[-1] - begin) / 1e9 if ends else 0
     return {
         "ops": len(done),
         "unanswered": len(operations) - len(done),

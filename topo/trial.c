@@ -5,7 +5,6 @@
  *   here                    what is due: begin, end, captures around it; progress
  *                                                             copy what they leave
  */
-#include "topo/trial.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,47 +14,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "topo/capture.h"
 #include "topo/cpu.h"
-#include "topo/fault_log.h"
-#include "topo/json.h"
-#include "topo/leave.h"
 #include "topo/outcome.h"
 #include "topo/progress.h"
-#include "topo/timeline.h"
+#include "topo/trial_internal.h"
 
 #define AGREE_MS 3000 /* for the replicas to have the same ops when all is over */
 #define LOOK_MS 20
 #define PROGRESS_MS 200
 #define GIVE_UP_S 30 /* a client's patience, beyond the load's own time */
 #define LINE_MAX_BYTES 65536
-
-struct client {
-	struct child child;
-	const struct rack_node *node;
-	double rate, p99_us; /* as it last said */
-};
-
-struct trial {
-	const struct trial_options *o;
-	const struct experiment *e;
-	const char *offload;
-	struct replicas replicas;
-	struct timeline timeline;
-	struct client *client;
-	unsigned int clients;
-	struct capture *capture;
-	int64_t capture_until_ns; /* 0: it is off */
-	bool captured[EXPERIMENT_ROOM_MAX];
-	uint64_t before[ELEC_R_COUNT], counts[ELEC_R_COUNT];
-	uint64_t cpu_begin_us, cpu_end_us;
-	int64_t end_ns;
-	bool failed, interrupted;
-};
 
 static bool is_interrupted(const struct trial *t)
 {
@@ -71,7 +41,7 @@ static int start_client(struct trial *t, unsigned int i)
 	const struct experiment *e = t->e;
 	const struct rack *rack = t->o->rack;
 	char conf[RACK_PATH_MAX], fd[16], number[6][24], seed[24], give_up[24], *history;
-	struct client *c = &t->client[i];
+	struct trial_client *c = &t->client[i];
 	const char *argv[] = {
 		NULL,	   "--config",	    NULL,      "--clients",
 		number[0], "--mix",	    number[1], "--keys",
@@ -107,7 +77,7 @@ static int start_client(struct trial *t, unsigned int i)
 	return ret;
 }
 
-static void read_progress(struct client *c)
+static void read_progress(struct trial_client *c)
 {
 	char text[512];
 	ssize_t len = read(c->child.pipe, text, sizeof(text) - 1);
@@ -122,7 +92,7 @@ static void read_progress(struct client *c)
 	sscanf(text, "%*u %lf %lf", &c->rate, &c->p99_us);
 }
 
-static void end_client(struct trial *t, struct client *c)
+static void end_client(struct trial *t, struct trial_client *c)
 {
 	char how[CHILD_HOW_MAX];
 	int status = child_stop(t->o->rack, &c->child);
@@ -134,7 +104,7 @@ static void end_client(struct trial *t, struct client *c)
 }
 
 /* A foreign client need not end by itself, and ours not for ever. */
-static int64_t client_end_ns(const struct trial *t, const struct client *c)
+static int64_t client_end_ns(const struct trial *t, const struct trial_client *c)
 {
 	uint64_t seconds = t->e->load.seconds + (c->node->command ? 0 : 2 * GIVE_UP_S);
 
@@ -353,141 +323,6 @@ static void stop_replicas(struct trial *t, char *report[ELEC_REPLICAS_MAX])
 	free(line);
 }
 
-static void write_events(const struct trial *t, FILE *out)
-{
-	fputs(",\"events\":[", out);
-	for (unsigned int i = 0; i < t->e->events; i++) {
-		const struct experiment_event *what = &t->e->event[i];
-		const struct timeline_event *event = &t->timeline.event[i];
-		bool counts = what->kind == EXPERIMENT_FAULT || what->kind == EXPERIMENT_PARTITION;
-
-		fputs(i ? ",{\"what\":" : "{\"what\":", out);
-		json_string(out, what->what);
-		fprintf(out, ",\"at_ns\":%" PRIu64, what->at_ns);
-		if (event->begin_ns && !event->skipped)
-			fprintf(out, ",\"begin_ns\":%" PRId64, event->begin_ns);
-		else
-			fputs(",\"begin_ns\":null", out);
-		if (event->end_ns && !event->skipped)
-			fprintf(out, ",\"end_ns\":%" PRId64, event->end_ns);
-		else
-			fputs(",\"end_ns\":null", out);
-		if (counts && event->begin_ns)
-			fprintf(out, ",\"rule\":%u,\"seen\":%" PRIu64 ",\"taken\":%" PRIu64 "}",
-				event->rule, event->seen, event->taken);
-		else
-			fputs(",\"rule\":null}", out);
-	}
-	fputs("]", out);
-}
-
-static void write_nodes(const struct trial *t, FILE *out)
-{
-	bool first = true;
-
-	fputs(",\"client_nodes\":[", out);
-	for (unsigned int i = 0; i < t->clients; i++) {
-		if (!t->client[i].node->command)
-			fprintf(out, "%s\"%s\"", first ? "" : ",", t->client[i].node->name);
-		first &= !!t->client[i].node->command;
-	}
-	first = true;
-	fputs("],\"foreign\":[", out);
-	for (unsigned int i = 0; i < t->o->rack->count; i++) {
-		if (t->o->rack->nodes[i].command)
-			fprintf(out, "%s\"%s\"", first ? "" : ",", t->o->rack->nodes[i].name);
-		first &= !t->o->rack->nodes[i].command;
-	}
-	fputs("]", out);
-}
-
-static void write_counters(const struct trial *t, char *report[ELEC_REPLICAS_MAX], FILE *out)
-{
-	static const char *const names[] = {
-#define X(id, name, program, verdict, text) [ELEC_R_##id] = name,
-		ELEC_REASONS(X)
-#undef X
-	};
-	bool first = true;
-
-	fputs(",\"counters\":{", out);
-	for (unsigned int i = 0; i < ELEC_R_COUNT; i++) {
-		/* a new replica begins at 0 again */
-		uint64_t count = t->counts[i] > t->before[i] ? t->counts[i] - t->before[i] : 0;
-
-		if (!count)
-			continue;
-		fprintf(out, "%s\"%s\":%" PRIu64, first ? "" : ",", names[i], count);
-		first = false;
-	}
-	first = true;
-	fputs("},\"reports\":{", out);
-	for (unsigned int i = 0; i < t->o->rack->replicas; i++) {
-		if (report[i])
-			fprintf(out, "%s\"%s\":%s", first ? "" : ",", t->replicas.child[i].node,
-				report[i]);
-		first &= !report[i];
-	}
-	fputs("}", out);
-}
-
-static int write_facts(const struct trial *t, char *report[ELEC_REPLICAS_MAX])
-{
-	uint64_t packets = 0, lost = 0;
-	char *path;
-	FILE *out;
-	int ret;
-
-	if (asprintf(&path, "%s/parts/%u.json", t->o->folder, t->o->run) < 0)
-		return progress_fail("no memory");
-	out = fopen(path, "we");
-	if (!out) {
-		ret = progress_fail("cannot write %s: %s", path, strerror(errno));
-		free(path);
-		return ret;
-	}
-	if (t->capture)
-		capture_counts(t->capture, &packets, &lost);
-	fprintf(out, "{\"run\":%u,\"offload\":", t->o->run);
-	json_string(out, t->offload);
-	fprintf(out, ",\"replicas\":%u,\"clients\":%" PRIu64, t->o->rack->replicas,
-		t->e->load.clients * t->clients);
-	fprintf(out,
-		",\"start_ns\":%" PRId64 ",\"end_ns\":%" PRId64 ",\"cpu_us\":%" PRIu64
-		",\"failed\":%s,\"interrupted\":%s,\"capture\":{\"packets\":%" PRIu64
-		",\"lost\":%" PRIu64 "}",
-		t->timeline.start_ns, t->end_ns, t->cpu_end_us - t->cpu_begin_us,
-		t->failed ? "true" : "false", t->interrupted ? "true" : "false", packets, lost);
-	write_nodes(t, out);
-	write_counters(t, report, out);
-	write_events(t, out);
-	fputs("}\n", out);
-	ret = ferror(out);
-	if (fclose(out) || ret)
-		ret = progress_fail("cannot write %s: %s", path, strerror(errno));
-	free(path);
-	return ret;
-}
-
-/* What the rack has and would lose. */
-static int keep(struct trial *t, char *report[ELEC_REPLICAS_MAX])
-{
-	const struct rack *rack = t->o->rack;
-	int ret = write_facts(t, report);
-
-	for (unsigned int i = 0; i < rack->count; i++) {
-		const struct rack_node *node = &rack->nodes[i];
-
-		if (node->role != RACK_TESTER &&
-		    leave_log(rack, t->o->folder, t->o->run, node->name))
-			ret = -1;
-		if (node->role == RACK_REPLICA && !node->command &&
-		    leave_journal(rack, t->o->programs, t->o->folder, t->o->run, node->name))
-			ret = -1;
-	}
-	return leave_faults(rack, t->o->folder, t->o->run) || ret ? -1 : 0;
-}
-
 static void finish(struct trial *t)
 {
 	char *report[ELEC_REPLICAS_MAX] = {};
@@ -508,7 +343,7 @@ static void finish(struct trial *t)
 	if (replicas_counts(&t->replicas, t->counts))
 		t->failed = true;
 	stop_replicas(t, report);
-	if (keep(t, report))
+	if (trial_keep(t, report))
 		t->failed = true;
 	for (unsigned int i = 0; i < ELEC_REPLICAS_MAX; i++)
 		free(report[i]);
