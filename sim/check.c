@@ -131,12 +131,17 @@ void check_lost(struct node *node, bool journal, bool maps)
 {
 	struct own_log *own = check_own(node);
 
-	if (journal) {
+	/* Also without its maps: the journal alone may not be believed then. */
+	own->recorded_normal = false;
+	if (journal)
 		own->base = own->last = own->recorded_view = 0;
-		own->recorded_normal = false;
-	}
 	if (maps)
 		own->kernel_last = 0;
+}
+
+bool check_remembers(struct node *node)
+{
+	return check_own(node)->recorded_normal;
 }
 
 /* ---- the journal ---- */

@@ -52,4 +52,7 @@ bool check_held(struct node *node, uint64_t op, uint64_t *chain);
 /* Does it hold ops 1..op as the leader of this view does? */
 bool check_as_leader(struct node *node, uint64_t view, uint64_t op);
 
+/* Is this what was committed up to op? */
+bool check_is_committed(const struct sim *s, uint64_t op, uint64_t chain);
+
 #endif

@@ -4,6 +4,11 @@
 
 #include "sim/check.h"
 
+bool check_is_committed(const struct sim *s, uint64_t op, uint64_t chain)
+{
+	return op <= s->check->committed_last && chain == s->check->committed[op].chain;
+}
+
 /* S3: who says that an op is committed, and is the first to, has f acks of others in its view. */
 static void check_evidence(struct node *node, uint64_t op, uint64_t view)
 {

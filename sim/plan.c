@@ -117,12 +117,9 @@ static uint32_t victim(struct sim *s)
 
 static bool has_memory(struct node *node)
 {
-	struct vr_info info;
-
-	if (node->without_memory && node->crash_in < 0 && node->status == NODE_UP && node->vr) {
-		vr_info(node->vr, &info);
-		node->without_memory = info.status == VR_RECOVERING;
-	}
+	/* Until it is killed its journal still tells of the time before. */
+	if (node->without_memory && node->crash_in < 0)
+		node->without_memory = !check_remembers(node);
 	return !node->without_memory;
 }
 

@@ -212,7 +212,7 @@ struct node {
 	bool paused, run_missed;      /* SIGSTOP; its time came meanwhile */
 	int crash_in, pause_in;	      /* points until it is killed, stopped; -1: never */
 	bool lose_journal, lose_maps; /* by SIM_FAULT_AMNESIA */
-	bool without_memory;	      /* since then, until it has recovered */
+	bool without_memory;	      /* since then, until it has recorded its recovery */
 	enum sim_fault crash_how;
 	volatile sig_atomic_t stop;
 	uint64_t busy_ns; /* used up since it last let the world go on */
@@ -295,6 +295,8 @@ void check_open(struct sim *s);
 void check_close(struct sim *s);
 void check_start(struct node *node);
 void check_lost(struct node *node, bool journal, bool maps); /* gone */
+/* Since then it has recorded that it is normal. */
+bool check_remembers(struct node *node);
 /* The journal of a node has these now. */
 void check_entry(struct node *node, const struct entry *e);
 void check_truncate(struct node *node, uint64_t op);
