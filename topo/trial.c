@@ -202,6 +202,18 @@ static int wait_ms(const struct trial *t, int64_t now)
 	return next <= now ? 0 : (int)((next - now + 999999) / 1000000);
 }
 
+/* What is captured around an event is what follows its being done, which may take a while. */
+static int do_events(struct trial *t, int64_t now)
+{
+	if (timeline_next_ns(&t->timeline) > now)
+		return 0;
+	if (timeline_do(&t->timeline, now))
+		return -1;
+	if (t->capture_until_ns)
+		t->capture_until_ns = replicas_now_ns() + (int64_t)t->e->around_ns;
+	return 0;
+}
+
 /* Until all clients have ended. */
 static int run_load(struct trial *t)
 {
@@ -211,7 +223,7 @@ static int run_load(struct trial *t)
 	while (still_running(t)) {
 		int64_t now = replicas_now_ns();
 
-		if (run_capture(t, now) || timeline_do(&t->timeline, now))
+		if (run_capture(t, now) || do_events(t, now))
 			return -1;
 		for (unsigned int i = 0; i < n; i++) {
 			fds[2 * i] = (struct pollfd){t->client[i].child.pidfd, POLLIN, 0};
