@@ -37,6 +37,8 @@ struct check {
 	struct view_log view[VIEWS_MAX];
 	struct committed *committed; /* [op] */
 	uint64_t committed_last;
+	bool from_dead_life; /* the message of this step */
+	uint64_t ignored;    /* messages, before it */
 	struct entry room[MESSAGE_ENTRIES_MAX];
 };
 

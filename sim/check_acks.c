@@ -150,3 +150,43 @@ void check_sent(struct node *node, const uint8_t *data, size_t len)
 	if (check_room(node, m.opnum))
 		on_ack(node, m.view, m.opnum, "process");
 }
+
+/* ---- crash vectors (DISC 2017) ---- */
+
+static uint64_t ignored(const struct node *node)
+{
+	const uint64_t *counts = vr_counts(node->vr);
+	uint64_t sum = 0;
+
+	for (uint32_t i = VR_C_IGNORED_STATUS; i <= VR_C_IGNORED_OTHER; i++)
+		sum += counts[i];
+	return sum;
+}
+
+void check_before_step(struct node *node, const struct vr_event *event)
+{
+	struct check *c = node->sim->check;
+	struct vr_view_state known;
+	struct wire_head head;
+	struct message m;
+
+	c->from_dead_life = false;
+	if (event->kind != VR_EVENT_MESSAGE || event->kernel || event->from >= node->sim->n ||
+	    wire_decode_head(&head, event->data, event->len) != WIRE_OK ||
+	    (head.kind != WIRE_START_VIEW_CHANGE && head.kind != WIRE_DO_VIEW_CHANGE &&
+	     head.kind != WIRE_START_VIEW && head.kind != WIRE_RECOVERY_RESPONSE) ||
+	    message_decode(&m, event->data, event->len, c->room, MESSAGE_ENTRIES_MAX) != WIRE_OK)
+		return;
+	vr_view_state(node->vr, &known);
+	c->from_dead_life = m.crash_count && m.crash[event->from] < known.crash[event->from];
+	c->ignored = ignored(node);
+}
+
+void check_after_step(struct node *node, const struct vr_event *event)
+{
+	const struct check *c = node->sim->check;
+
+	if (c->from_dead_life && ignored(node) == c->ignored)
+		violation(node->sim, "crash vector", "r%u heeds a message from a life of r%u that it "
+			  "knows to be over", node->index, event->from);
+}

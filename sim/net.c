@@ -12,6 +12,9 @@
 
 #define NET 0x0a000000u /* 10.0.0.0/24: node i is .i+1; clients come after the most replicas */
 #define TTL 64
+#define ECHO_CHANCE 250000 /* in a million */
+#define ECHO_LEAST_NS (10 * MS)
+#define ECHO_MOST_NS (3 * SECOND)
 
 static uint32_t position(const struct sim *s, uint32_t node)
 {
@@ -216,6 +219,20 @@ static void deliver(struct sim *s, uint32_t to, struct frame *f)
 	world_at(s, delay, (struct event){.kind = EVENT_FRAME, .node = to, .frame = f});
 }
 
+/* Votes and answers are few, and what they say is true for a while only: some come again much later. */
+static void echo(struct sim *s, uint32_t to, const struct frame *f)
+{
+	struct wire_head head;
+
+	if (!(s->o.faults & 1 << SIM_FAULT_DELAY) ||
+	    wire_decode_head(&head, f->data + NET_PAYLOAD_AT, f->len - NET_PAYLOAD_AT) != WIRE_OK ||
+	    head.kind < WIRE_START_VIEW_CHANGE || head.kind > WIRE_RECOVERY_RESPONSE ||
+	    !rng_chance(&s->net.rng, ECHO_CHANCE))
+		return;
+	world_at(s, rng_spread(&s->net.rng, ECHO_LEAST_NS, ECHO_MOST_NS),
+		 (struct event){.kind = EVENT_FRAME, .node = to, .frame = copy(f)});
+}
+
 void net_send(struct sim *s, uint32_t from, struct frame *f)
 {
 	int to = node_at(s, f->data[5]);
@@ -232,6 +249,7 @@ void net_send(struct sim *s, uint32_t from, struct frame *f)
 	}
 	if (rng_chance(&s->net.rng, s->net.duplicate))
 		deliver(s, to, copy(f));
+	echo(s, to, f);
 	deliver(s, to, f);
 }
 

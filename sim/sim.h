@@ -302,6 +302,8 @@ void check_entry(struct node *node, const struct entry *e);
 void check_truncate(struct node *node, uint64_t op);
 void check_snapshot(struct node *node, uint64_t op);
 void check_view(struct node *node, const struct vr_view_state *state);
+void check_before_step(struct node *node, const struct vr_event *event);
+void check_after_step(struct node *node, const struct vr_event *event);
 void check_step(struct node *node, const struct vr_event *event, enum vr_result result,
 		const struct vr_out *out);
 void check_thaw(struct node *node, uint64_t view, uint32_t leader, uint64_t last);

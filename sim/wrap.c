@@ -40,7 +40,10 @@ WRAP(enum vr_result, vr_step, struct vr *vr, const struct vr_event *event, struc
 	enum vr_result result;
 
 	node_point("before a step");
+	check_before_step(node, event);
 	result = __real_vr_step(vr, event, out);
+	if (result != VR_FREEZE)
+		check_after_step(node, event);
 	node->busy_ns += STEP_NS;
 	check_step(node, event, result, out);
 	node_point("after a step");
