@@ -534,10 +534,17 @@ def test_down_killed_at_any_moment(rack):
 
 def test_ctrl_c_during_up_removes_all_again(rack):
     up = [COMMAND, "up", rack.file]
+    interrupted = 0
     for n in moments(up, steps=10)[:7]:  # later on all nodes are there: it is up
         rack.down()
-        assert signal_at(up, n, signal.SIGINT) == signal.SIGINT
+        ended = signal_at(up, n, signal.SIGINT)
+        if ended == 0:  # how often it looks whether the bridge forwards differs: it was up before
+            assert "is up already" in rack.up().stdout
+            continue
+        assert ended == signal.SIGINT
         assert not rack.leftovers()
+        interrupted += 1
+    assert interrupted >= 3
 
 
 def mount_tmpfs(path):
