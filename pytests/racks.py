@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 import yaml
 
@@ -129,7 +130,19 @@ class Rack:
                                       for e in bpftool("map", "dump", "id", i) or [])]
 
     def leftovers(self):
-        """Everything of this rack that is still there; nothing, after `down`."""
+        """Everything of this rack that is still there; nothing, after `down`.
+
+        What a process that was killed held is let go by the kernel a moment after its end, and
+        no later command can know of it: so this looks again while there is something.
+        """
+        deadline = time.monotonic() + 10
+        while True:
+            left = self._left()
+            if not left or time.monotonic() > deadline:
+                return left
+            time.sleep(0.01)
+
+    def _left(self):
         left = self.names() + ["map %d" % i for i in self.maps()]
         if os.path.lexists(self.path()):
             left.append(self.path())
