@@ -6,8 +6,8 @@ import re
 import sys
 import tempfile
 
+from conftest import until
 from racks import Rack, rack_command
-from switch import wait_until
 
 SENDER = """
 import socket, sys, time
@@ -41,7 +41,7 @@ def main():
             assert done.returncode == 0, done.stderr
             count = rate * SECONDS
             rack.exec("c0", "/usr/bin/python3", "-c", SENDER, address, str(count), str(1 / rate))
-            wait_until(lambda: not in_the_wire(rack), "the last packet")
+            until(lambda: not in_the_wire(rack), "the last packet")
             ls = rack_command("fault", rack.name, "ls").stdout
             late = re.search(r"late p50 ([\d.]+) us, p99 ([\d.]+) us, max ([\d.]+) us", ls).groups()
             print("%8d  %9d  %7d  %13s  %5s  %5s" % (delay_us, rate, count, *late))

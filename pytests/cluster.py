@@ -25,28 +25,15 @@ import sys
 import threading
 import time
 
-from conftest import BUILD
+from conftest import BUILD, PATIENCE_S, until
 from paxos import MAGIC, PORT
 from racks import bpftool, rack_command
 
 sys.path.insert(0, os.path.join(BUILD, "py"))
 import vr_pb2  # noqa: E402
 
-PATIENCE_S = 30  # what must come true has come true by then, also on a busy machine
-
 ENTRY = re.compile(r'{"record":"entry","op":(\d+),')
 Entry = collections.namedtuple("Entry", "client reqid data")
-
-
-def until(question, what):
-    """Ask until the answer is true; the answer. `what`, or what it returns, did not come true."""
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        answer = question()
-        if answer:
-            return answer
-        assert time.monotonic() < end, "not within %d s: %s" % (
-            PATIENCE_S, what() if callable(what) else what)
 
 
 # --- a replica

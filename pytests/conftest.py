@@ -1,16 +1,47 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Fixtures. What a test makes goes away with it, also when it fails."""
 import os
+import select
 import signal
 import subprocess
+import time
 
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build")
+PATIENCE_S = 30  # what must come true has come true by then, also on a busy machine
+PAUSE_S = 0.002
+
+
+def asked(question, patience_s=PATIENCE_S):
+    """Ask until the answer is true, or patience ends; the last answer."""
+    end = time.monotonic() + patience_s
+    while True:
+        answer = question()
+        if answer or time.monotonic() >= end:
+            return answer
+        select.select([], [], [], PAUSE_S)
+
+
+def until(question, what):
+    """Ask until the answer is true; the answer. `what`, or what it returns, did not come true."""
+    answer = asked(question)
+    assert answer, "not within %d s: %s" % (PATIENCE_S, what() if callable(what) else what)
+    return answer
+
+
+def two_cpus():
+    """What is missing for two of them, or nothing."""
+    has = len(os.sched_getaffinity(0))
+    return "" if has >= 2 else "needs two CPUs, has %d" % has
+
+
+NEEDS = {"two_cpus": two_cpus}
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "needs(*names): skipped where the machine lacks one of NEEDS")
     if os.geteuid() != 0:
         pytest.exit("these tests make namespaces and load kernel programs: run them as root", 1)
     somebody_else_s = config.getoption("--object", default=None)
@@ -18,6 +49,15 @@ def pytest_configure(config):
         pytest.exit("build/replica.bpf.o is missing: run `make programs units` first", 1)
     # Debian's tools stand in folders that a user's PATH need not have.
     os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ.get("PATH", "")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    for mark in item.iter_markers("needs"):
+        for name in mark.args:
+            missing = NEEDS[name]()
+            if missing:
+                pytest.skip(missing)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -13,11 +13,10 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 import yaml
 
-from conftest import BUILD
+from conftest import BUILD, asked
 from net import Existing, Port
 
 COMMAND = os.path.join(BUILD, "rack")
@@ -135,12 +134,14 @@ class Rack:
         What a process that was killed held is let go by the kernel a moment after its end, and
         no later command can know of it: so this looks again while there is something.
         """
-        deadline = time.monotonic() + 10
-        while True:
-            left = self._left()
-            if not left or time.monotonic() > deadline:
-                return left
-            time.sleep(0.01)
+        left = []
+
+        def nothing():
+            left[:] = self._left()
+            return not left
+
+        asked(nothing, patience_s=10)
+        return left
 
     def _left(self):
         left = self.names() + ["map %d" % i for i in self.maps()]

@@ -9,7 +9,6 @@
 import json
 import os
 import re
-import select
 import time
 
 from scapy.layers.inet import ICMP, IP, UDP
@@ -26,14 +25,6 @@ KIND_NUMBER = {"other": 0, **{name: i + 1 for i, name in enumerate(
     "Request Prepare PrepareOK MyPrepareOK Commit Reply RequestStateTransfer StateTransfer "
     "StartViewChange DoViewChange StartView Recovery RecoveryResponse UnloggedRequest "
     "UnloggedReply fragment arp".split())}}
-WAIT_S = 20
-
-
-def wait_until(true, what):
-    end = time.monotonic() + WAIT_S
-    while not true():
-        assert time.monotonic() < end, "waited %d s in vain for %s" % (WAIT_S, what)
-        select.select([], [], [], 0.01)
 
 
 class Switch:

@@ -13,9 +13,10 @@ from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw
 
 from bench import one_cpu
+from conftest import until
 from net import same
 from racks import COMMAND, Rack, rack_command, signal_at, stops
-from switch import Switch, arrive_after, numbers, ops, timed, wait_until
+from switch import Switch, arrive_after, numbers, ops, timed
 
 
 def test_delay_releases_in_order_and_nothing_early(switch):
@@ -90,7 +91,7 @@ def test_rate_drops_what_would_wait_too_long(switch):
     begin = time.monotonic()
     switch.ports["r1"].send(*frames)
     took = time.monotonic() - begin
-    wait_until(lambda: switch.counts(1)[0] == 10, "the rule to see them")
+    until(lambda: switch.counts(1)[0] == 10, "the rule to see them")
     log = switch.cleared_log()
     kept, dropped = numbers(log, action="rate"), numbers(log, action="rate-drop")
     assert sorted(kept + dropped) == list(range(1, 11))
@@ -107,7 +108,7 @@ def test_only_what_a_rule_takes_waits(switch):
         assert ops(switch.arrivals(source, to, switch.prepare(source, to, 1))) == [1]
     assert switch.state("held") == held
     switch.ports["r1"].send(switch.prepare("r1", "r0", 2))
-    wait_until(lambda: switch.reasons("r1")["held"] == reasons["held"] + 1, "a held packet")
+    until(lambda: switch.reasons("r1")["held"] == reasons["held"] + 1, "a held packet")
     assert switch.state("held") == held + 1
     assert ops(switch.next("r0", 1)) == [2]
 
@@ -176,7 +177,7 @@ def test_partition_holds_for_what_waits(switch):
         if time.monotonic() < due:
             break
         switch.reset()
-    wait_until(lambda: switch.state("released") == released + 3, "the wire")
+    until(lambda: switch.state("released") == released + 3, "the wire")
     switch.ports["r0"].expect_none()
     assert switch.counts(0) == (3, 3)
     assert len(numbers(switch.cleared_log(), rule=0)) == 3
@@ -231,7 +232,7 @@ def test_a_rule_added_while_the_wire_is_ending(switch):
     rule = switch.add("--from r1 --to r0 --kind Prepare delay 400ms")
     switch.ports["r1"].send(switch.prepare("r1", "r0", 1))
     remove = subprocess.Popen([COMMAND, "fault", switch.rack.name, "rm", str(rule)])
-    wait_until(lambda: switch.state("ending"), "the wire to be told")
+    until(lambda: switch.state("ending"), "the wire to be told")
     remove.kill()
     remove.wait()
     switch.add("--from r1 --to r0 --kind Prepare delay 1ms")
@@ -246,9 +247,9 @@ def test_a_wire_that_is_killed(switch):
     assert ops(switch.next("r0", 1)) == [1]
     unheld = switch.state("unheld")
     os.kill(switch.process("rack-wire"), signal.SIGKILL)
-    wait_until(lambda: "rack-wire" not in switch.processes(), "its end")
+    until(lambda: "rack-wire" not in switch.processes(), "its end")
     switch.ports["r1"].send(switch.prepare("r1", "r0", 2))
-    wait_until(lambda: switch.state("unheld") == unheld + 1, "the count of what is lost")
+    until(lambda: switch.state("unheld") == unheld + 1, "the count of what is lost")
     assert "no process is there" in switch.fault("ls")
     assert ops(switch.arrivals("r2", "r0", switch.prepare("r2", "r0", 3))) == [3]
     assert switch.add("--from r2 --to r0 --kind Prepare delay 1ms") == rule + 1
@@ -261,7 +262,7 @@ def test_a_log_that_is_killed(switch):
     """Rules go on; what they do meanwhile is in the log when it runs again."""
     switch.add("--from r1 --to r0 --kind Prepare --every 2 drop")
     os.kill(switch.process("rack-fault-log"), signal.SIGKILL)
-    wait_until(lambda: not switch.processes(), "its end")
+    until(lambda: not switch.processes(), "its end")
     assert ops(switch.arrivals("r1", "r0", *switch.prepares("r1", "r0", 5))) == [1, 3, 5]
     switch.add("--from r2 --to r1 drop")
     assert numbers(switch.cleared_log()) == [2, 4]
@@ -304,7 +305,7 @@ def test_a_command_killed_at_any_moment(tmp_path):
             done = rack_command("fault", rack.name, "clear")
             assert done.returncode == 0, done.stderr
             assert rack_command("fault", rack.name, "ls").stdout == "no rule and no partition\n"
-            wait_until(lambda: rack.nodes()["tor"][2] == "-", "the end of its processes")
+            until(lambda: rack.nodes()["tor"][2] == "-", "the end of its processes")
         assert killed > 8
         rack.down()
         assert not rack.leftovers()

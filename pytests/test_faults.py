@@ -11,10 +11,11 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
 import paxos
+from conftest import PATIENCE_S
 from net import same
 from paxos import Fragment, Paxos
 from racks import rack_command
-from switch import KIND_NUMBER, PORT, WAIT_S, numbers, ops
+from switch import KIND_NUMBER, PORT, numbers, ops
 
 
 # --- which packets
@@ -234,7 +235,7 @@ def test_what_is_corrupt_reaches_no_application_and_no_kernel_log(switch, stacks
     kmsg = kernel_log()
     with server, client:
         server.bind((switch.nodes["r0"][0], PORT))
-        server.settimeout(WAIT_S)
+        server.settimeout(PATIENCE_S)
         client.setsockopt(socket.SOL_SOCKET, 11, 0 if checksum else 1)  # SO_NO_CHECK
         client.connect((switch.nodes["r0"][0], PORT))
         rule = switch.add("--from c0 --to r0 --kind other --every 2 corrupt")

@@ -20,7 +20,8 @@ import time
 import pytest
 from scapy.utils import rdpcap
 
-from cluster import Client, Cluster, until
+from cluster import Client, Cluster
+from conftest import until
 from net import link, namespaces
 from paxos import PORT, UDP
 from racks import Rack

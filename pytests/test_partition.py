@@ -3,8 +3,9 @@
 import pytest
 from scapy.layers.l2 import Ether
 
+from conftest import until
 from paxos import Paxos
-from switch import arrive_after, ops, timed, wait_until
+from switch import arrive_after, ops, timed
 
 
 def reach(switch):
@@ -18,7 +19,7 @@ def reach(switch):
             frame = switch.prepare(source, to, 1)
             switch.ports[source].send(frame)
             got = []
-            wait_until(lambda: got.extend(switch.ports[to].received()) or
+            until(lambda: got.extend(switch.ports[to].received()) or
                        bytes(frame) in map(bytes, got) or switch.counts(0)[1] > before,
                        "a frame or a count")
             if bytes(frame) in map(bytes, got):
@@ -90,7 +91,7 @@ def test_iptables_in_a_follower_does_not_partition_it(switch, follower):
 
         switch.fault("partition", "r1", "/", "r0,r2,c0")
         switch.ports["r0"].send(switch.prepare("r0", "r1", 2))
-        wait_until(lambda: switch.counts(0) == (1, 1), "the ToR to cut it")
+        until(lambda: switch.counts(0) == (1, 1), "the ToR to cut it")
         assert follower.last == 1 and follower.counted() == {"ack": 1}
         switch.ports["r0"].expect_none()
 

@@ -14,16 +14,13 @@ TRIES = 8  # of a second each, until each window was hit
 # What two CPUs must have run into, else nothing was tested.
 HITS = ("frozen-late", "claim-lost", "wake", "quorum", "absorbed", "ack-again", "log-full", "udp-checksum")
 
-needs_two = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2,
-                               reason="needs two CPUs, has %d" % len(os.sched_getaffinity(0)))
-
 
 def run(*command):
     return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True)
 
 
-@needs_two
+@pytest.mark.needs("two_cpus")
 def test_clean():
     missing = set(HITS)
     for _ in range(TRIES):
@@ -37,7 +34,7 @@ def test_clean():
     pytest.fail("not hit: %s\n%s" % (sorted(missing), done.stdout))
 
 
-@needs_two
+@pytest.mark.needs("two_cpus")
 @pytest.mark.parametrize("name", ["no-claim", "freeze-does-not-wait", "frozen-ignored"])
 def test_finds_a_planted_race(name):
     done = run("tools/race", "0", name)

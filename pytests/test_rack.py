@@ -8,10 +8,10 @@ import re
 import select
 import signal
 import subprocess
-import time
 
 import pytest
 
+from conftest import until
 from net import run
 from racks import COMMAND, NETNS, RUN, Rack, bpftool, rack_command, signal_at, stops
 
@@ -426,7 +426,7 @@ def test_down_ends_what_runs_there(rack):
     stopped = rack.start("c0", "sleep", "1000")
     # Offspring with no parent that is recorded any more.
     rack.exec("c0", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & exit 0")
-    wait_until(lambda: rack.nodes()["c0"][2] != "-" and rack.nodes()["r0"][2] != "-")
+    until(lambda: rack.nodes()["c0"][2] != "-" and rack.nodes()["r0"][2] != "-", "both are there")
     assert "(sleep)" in rack.nodes()["r0"][2]
     os.kill(stopped.pid, signal.SIGSTOP)
     rack.down()
@@ -435,20 +435,13 @@ def test_down_ends_what_runs_there(rack):
     assert not rack.leftovers()
 
 
-def wait_until(true):
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end, "waited 20 s in vain"
-        select.select([], [], [], 0.01)
-
-
 def test_down_names_a_foreign_process_and_leaves_it(rack):
     rack.up()
     foreign = subprocess.Popen(["nsenter", "--net=" + rack.path("ns/r1"), "cat"],
                                stdin=subprocess.PIPE)
     try:
         inode = os.stat(rack.path("ns/r1")).st_ino
-        wait_until(lambda: os.stat("/proc/%d/ns/net" % foreign.pid).st_ino == inode)
+        until(lambda: os.stat("/proc/%d/ns/net" % foreign.pid).st_ino == inode, "it is in")
         done = rack.down()
         assert "process %d (cat)" % foreign.pid in done.stderr and rack.name + "-r1" in done.stderr
         assert foreign.poll() is None

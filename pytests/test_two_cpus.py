@@ -35,7 +35,6 @@ RUNS = 20           # at most, until the claim was contended
 Seen = collections.namedtuple("Seen", "acked sent")  # {op: hash of its slot}, frames sent
 
 CPUS = sorted(os.sched_getaffinity(0))
-needs_two = pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs, has %d" % len(CPUS))
 
 
 def frame(members, op, variant):
@@ -172,7 +171,7 @@ def lanes(request):
         thing.close()
 
 
-@needs_two
+@pytest.mark.needs("two_cpus")
 def test_no_foreign_bytes_in_an_acked_slot(lanes):
     replica, ports = lanes
     members = [member(0), Member(NODE_MAC, NODE_IP, PORT), member(2)]
