@@ -53,6 +53,8 @@ int main(int argc, char **argv)
 		 .text = &options.journal},
 		{"format", NULL, "make the journal: a new replica, not one that lost its file",
 		 .flag = &options.format},
+		{"echo", NULL, "replicate nothing, answer at once: a floor to compare with",
+		 .flag = &options.echo},
 		{"lease-ms", "MS", "the kernel acks for a silent process so long (200)",
 		 .number = &lease_ms, .min = 20, .max = 60000},
 		{"log-slots", "N", "of the kernel log, 2 KiB each, a power of two (8192)",
@@ -91,6 +93,13 @@ int main(int argc, char **argv)
 			    (unsigned long long)log_slots);
 		return EXIT_USAGE;
 	}
+	if (options.echo && (options.journal || options.iface)) {
+		options_say(PROGRAM, "--echo keeps nothing and has no offloads: leave out "
+				     "--journal and --iface");
+		return EXIT_USAGE;
+	}
+	if (options.echo)
+		options.offloads = 0;
 	if (options.offloads && !options.iface) {
 		options_say(PROGRAM,
 			    "which device gets the programs? Give --iface NAME, or --offload none");
@@ -114,7 +123,7 @@ int main(int argc, char **argv)
 			    (unsigned long long)index, config, cluster.n - 1);
 		return EXIT_USAGE;
 	}
-	if (!options.journal)
+	if (!options.journal && !options.echo)
 		options_say(PROGRAM, "no --journal: when this process has ended, all that it "
 				     "knew is forgotten; never start it again in the same cluster");
 	options.cluster = &cluster;

@@ -7,7 +7,10 @@
  *   a burst from the socket    -> core       (each after another look at the kernel log)
  *   tick                       -> core       the open batch leaves in one broadcast
  *   look at the acked words    -> core       on veth they are there when send() returns
+ *   send                                     what the core put out meanwhile, in one call
  *   sleep, if the burst was not full
+ *
+ * Or a service that is not replicated (echo.h) in the place of the core, for comparison.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -19,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "replica/echo.h"
 #include "replica/neighbour.h"
 #include "replica/process.h"
 #include "replica/restart.h"
@@ -26,12 +30,14 @@
 #define BURST 64
 #define DATAGRAM_MAX (WIRE_FRAGMENT_MAX + WIRE_FRAGMENT_HEAD + 1) /* one more: too long shows */
 #define RECEIVE_BUFFER (16 << 20)
+#define STAGED (128 << 10) /* bytes that wait to be sent, any one message at least */
 #define STAMPS_PER_LEASE 4
 #define LEASE_MS 200
 
 struct process {
 	struct elec *elec;
 	struct vr *vr;
+	struct echo *echo;	 /* in the place of vr; or NULL */
 	struct journal *journal; /* NULL: the core's memory is the log */
 	volatile sig_atomic_t *report;
 	int failed; /* a record could not be written: nothing may be said any more */
@@ -48,7 +54,8 @@ struct process {
 	struct mmsghdr in[BURST], out[BURST];
 	struct iovec in_iov[BURST], out_iov[BURST];
 	struct sockaddr_in in_from[BURST], out_to[BURST];
-	unsigned int out_count;
+	unsigned int out_count, staged_len;
+	uint8_t staged[STAGED]; /* the bytes of out[] */
 	uint8_t data[BURST][DATAGRAM_MAX];
 };
 
@@ -72,15 +79,21 @@ static void flush(struct process *p)
 
 		sent += n > 0 ? n : 1;
 	}
-	p->out_count = 0;
+	p->out_count = p->staged_len = 0;
 }
 
+/* Copied, for the core's buffers are its own again at the next step. */
 static void send_to(struct process *p, const struct vr_action *action, const struct sockaddr_in *to)
 {
-	unsigned int i = p->out_count++;
+	unsigned int i;
 
+	if (p->staged_len + action->len > STAGED)
+		flush(p);
+	i = p->out_count++;
 	p->out_to[i] = *to;
-	p->out_iov[i] = (struct iovec){(void *)action->data, action->len};
+	p->out_iov[i] = (struct iovec){p->staged + p->staged_len, action->len};
+	memcpy(p->out_iov[i].iov_base, action->data, action->len);
+	p->staged_len += action->len;
 	p->out[i].msg_hdr = (struct msghdr){
 		.msg_name = &p->out_to[i],
 		.msg_namelen = sizeof(p->out_to[i]),
@@ -158,7 +171,6 @@ static void carry_out(struct process *p, const struct vr_action *action)
 		send_to(p, action, &to);
 		break;
 	case VR_BROADCAST:
-		flush(p);
 		elec_broadcast(p->elec, p->socket, (uint8_t *)action->data, action->len,
 			       action->op);
 		break;
@@ -177,7 +189,6 @@ static void carry_out(struct process *p, const struct vr_action *action)
 	case VR_RECORD_TRUNCATE:
 	case VR_RECORD_VIEW:
 	case VR_RECORD_SNAPSHOT:
-		flush(p);
 		p->failed = record(p, action);
 		break;
 	}
@@ -188,13 +199,13 @@ static void carry_out(struct process *p, const struct vr_action *action)
 static enum vr_result step_once(struct process *p, const struct vr_event *event)
 {
 	struct vr_out out;
-	enum vr_result result = vr_step(p->vr, event, &out);
+	enum vr_result result =
+		p->echo ? echo_step(p->echo, event, &out) : vr_step(p->vr, event, &out);
 
-	if (result != VR_FREEZE) {
-		for (uint32_t i = 0; i < out.count && !p->failed; i++)
-			carry_out(p, &out.actions[i]);
-		flush(p); /* the core's buffers are its own again at the next step */
-	}
+	if (result == VR_FREEZE)
+		return result;
+	for (uint32_t i = 0; i < out.count && !p->failed; i++)
+		carry_out(p, &out.actions[i]);
 	return result;
 }
 
@@ -333,14 +344,18 @@ int process_run(struct process *p, const volatile sig_atomic_t *stop)
 		step(p, &event); /* START, then TICK */
 		event.kind = VR_EVENT_TICK;
 		step_acks(p);
+		flush(p);
 		received = receive(p);
 		drain(p);
 		if (received > 0)
 			continue;
-		sleep_until(p, vr_deadline(p->vr));
+		flush(p);
+		sleep_until(p, p->echo ? UINT64_MAX : vr_deadline(p->vr));
 	}
 	if (!p->failed)
 		p->failed = end_cleanly(p);
+	if (!p->failed)
+		flush(p);
 	return p->failed;
 }
 
@@ -434,6 +449,15 @@ static int open_core(struct process *p, const struct process_options *o, char *e
 	return p->vr ? 0 : -EINVAL;
 }
 
+static int open_echo(struct process *p, const struct app *app, char *error, size_t size)
+{
+	p->echo = echo_open(app);
+	if (p->echo)
+		return 0;
+	snprintf(error, size, "out of memory");
+	return -ENOMEM;
+}
+
 static int open_journal(struct process *p, const struct process_options *o, char *error,
 			size_t size)
 {
@@ -470,7 +494,8 @@ int process_open(struct process **out, const struct process_options *options, ch
 			.msg_iovlen = 1,
 		};
 	}
-	ret = open_core(p, options, error, error_size);
+	ret = options->echo ? open_echo(p, options->app, error, error_size)
+			    : open_core(p, options, error, error_size);
 	if (!ret)
 		ret = open_socket(p, error, error_size);
 	if (!ret)
@@ -485,6 +510,15 @@ int process_open(struct process **out, const struct process_options *options, ch
 	return 0;
 }
 
+static void report_echo(const struct process *p, FILE *out)
+{
+	fprintf(out,
+		"{\"index\":%u,\"status\":\"echo\",\"view\":0,\"op\":0,\"prepares\":0,"
+		"\"executed\":%" PRIu64 "}\n",
+		p->index, echo_count(p->echo));
+	fflush(out);
+}
+
 void process_report(struct process *p, FILE *out)
 {
 	static const char *const status[] = {"normal", "view-change", "recovering"};
@@ -492,6 +526,8 @@ void process_report(struct process *p, FILE *out)
 	uint64_t kernel[ELEC_R_COUNT] = {0};
 	struct vr_info info;
 
+	if (p->echo)
+		return report_echo(p, out);
 	vr_info(p->vr, &info);
 	elec_counts(p->elec, kernel);
 	fprintf(out,
@@ -516,6 +552,7 @@ void process_close(struct process *p)
 		return;
 	elec_close(p->elec);
 	vr_close(p->vr);
+	echo_close(p->echo);
 	journal_close(p->journal);
 	if (p->socket >= 0)
 		close(p->socket);

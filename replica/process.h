@@ -24,6 +24,7 @@ struct process_options {
 	const char *pin; /* folder for the maps' pins, or NULL */
 	const char *journal; /* file; NULL: nothing outlives the process */
 	bool format;	     /* make the journal first: a new replica */
+	bool echo;	     /* no replication: without offloads and journal */
 	const struct app *app;
 	volatile sig_atomic_t *report; /* when not 0: process_report() to stdout, then 0; or NULL */
 	uint32_t lease_ms, log_slots, wake_backlog; /* 0: elec's defaults */
