@@ -38,7 +38,7 @@ FUZZERS := decode journal core
 SCRIPTS := $(patsubst topo/%.py,$(B)/%.py,$(wildcard topo/*.py))
 PROGRAMS := $(B)/rack $(B)/replica $(B)/client $(B)/journal $(B)/sim
 
-.PHONY: all run experiments test bench-wire sim sim-planted race conformance mutants fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz programs units
+.PHONY: all run experiments test bench-wire sim sim-planted race test-kernel conformance mutants fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz deps-kernel programs units
 all: deps-build ## build everything into build/ (installs missing packages)
 	$(Q)$(MAKE) programs
 
@@ -72,6 +72,10 @@ conformance: deps-build deps-test ## the packet cases on every executor: a table
 	$(Q)python3 -m pytest -q pytests/conformance/test_conformance.py --conformance $(if $(OBJECT),--object '$(OBJECT)') \
 		$(if $(PROFILE),--profile '$(PROFILE)') $(if $(T),-k '$(T)') $(if $(JUNIT),--junitxml='$(JUNIT)')
 
+test-kernel: deps-build deps-test deps-kernel ## vm/tests on Debian 12's own kernel, in qemu; KERNEL=package or its file
+	$(Q)$(MAKE) programs units
+	$(Q)vm/test-kernel $(B) $(KERNEL)
+
 mutants: deps-build deps-test ## the packet cases against our programs with one defect each; T='NAME NAME' selects
 	$(Q)cd pytests && python3 -m conformance.mutants $(T)
 
@@ -95,6 +99,8 @@ deps-build:
 	$(Q)tools/packages build
 deps-test:
 	$(Q)tools/packages test
+deps-kernel:
+	$(Q)tools/packages kernel
 deps-fuzz:
 	$(Q)tools/packages fuzz
 

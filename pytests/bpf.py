@@ -269,7 +269,8 @@ class Object:
             check(ret, "cannot load %s" % path, "\n" + "\n".join(log_lines[-20:]))
         for handle in self._each(lib.bpf_object__next_program):
             name = lib.bpf_program__name(handle).decode()
-            self.programs[name] = Program(name, lib.bpf_program__fd(handle))
+            self.programs[name] = Program(name, lib.bpf_program__fd(handle),
+                                          lib.bpf_program__type(handle))
         for one in self.maps.values():
             one.fd = lib.bpf_map__fd(one.handle)
 
@@ -443,8 +444,9 @@ def sized(cls, **values):
 
 
 class Program:
-    def __init__(self, name, fd):
+    def __init__(self, name, fd, type_number):
         self.name, self.fd = name, fd
+        self.type = next((t for t, n in PROGRAM_TYPES.items() if n == type_number), "other")
 
     def run(self, frame, ctx=b"", room=512):
         """BPF_PROG_TEST_RUN: (return value, frame afterwards, context afterwards)."""
