@@ -50,6 +50,7 @@ struct process {
 
 	struct elec_message polled[BURST]; /* out of the kernel log, not yet taken by the core */
 	int polled_next, polled_count;
+	uint64_t polls, poll_messages; /* calls that had something, and what they had */
 
 	struct mmsghdr in[BURST], out[BURST];
 	struct iovec in_iov[BURST], out_iov[BURST];
@@ -221,6 +222,8 @@ static void drain(struct process *p)
 			p->polled_count = elec_poll_message(p->elec, p->polled, BURST);
 			if (!p->polled_count)
 				return;
+			p->polls++;
+			p->poll_messages += p->polled_count;
 		}
 		m = &p->polled[p->polled_next];
 		event.now_us = now_us();
@@ -533,10 +536,10 @@ void process_report(struct process *p, FILE *out)
 	fprintf(out,
 		"{\"index\":%u,\"status\":\"%s\",\"view\":%" PRIu64
 		",\"leader\":%s,\"base\":%" PRIu64 ",\"op\":%" PRIu64 ",\"committed\":%" PRIu64
-		",\"applied\":%" PRIu64,
+		",\"applied\":%" PRIu64 ",\"polls\":%" PRIu64 ",\"poll-messages\":%" PRIu64,
 		p->index, status[info.status], info.view,
 		info.status == VR_NORMAL && info.leader == p->index ? "true" : "false", info.base,
-		info.op, info.committed, info.executed);
+		info.op, info.committed, info.executed, p->polls, p->poll_messages);
 	for (unsigned int i = 0; i < VR_COUNT_COUNT; i++)
 		if (vr_count_name(i))
 			fprintf(out, ",\"%s\":%" PRIu64, vr_count_name(i), counts[i]);
