@@ -121,7 +121,7 @@ $(B)/%.py: topo/%.py
 	$(Q)cp $< $@
 $(B)/rack: $(TOPO) $(NETNS)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf -lm
+	$(Q)$(CC) $(LDFLAGS) -pthread -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf -lm
 # What sim/wrap*.c define as __wrap_NAME is called in place of NAME.
 $(B)/sim: $(SIM) $(REPLICA)
 	$(call say,LINK,$@)

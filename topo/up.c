@@ -31,6 +31,7 @@
 #include "netns/rtnl.h"
 #include "topo/private.h"
 #include "topo/tor.h"
+#include "topo/watch.h"
 
 #define BRIDGE "br0"
 #define PORTS_MS 5000 /* for the bridge to forward on all of them */
@@ -242,11 +243,13 @@ static int build_ports(struct build *b)
 static int build(struct build *b)
 {
 	const struct rack *rack = b->rack;
+	struct watch *watch;
 	int ret;
 
 	b->host = ns_current();
 	if (b->host < 0)
 		return failed(rack->name, "open this network namespace", b->host);
+	watch = watch_begin(rack);
 	ret = build_tor(b) ?: tor_load(&b->tor, rack);
 	for (unsigned int i = 0; i < rack->count && !ret; i++) {
 		ret = build_node(b, &rack->nodes[i]);
@@ -258,6 +261,7 @@ static int build(struct build *b)
 	if (ns_enter(b->host) && !ret)
 		ret = rack_say("cannot return to this network namespace: %s", strerror(errno));
 
+	watch_end(watch);
 	tor_close(&b->tor);
 	features_close(b->features);
 	rtnl_close(b->tor_rtnl);
