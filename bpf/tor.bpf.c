@@ -18,6 +18,7 @@
 #include <linux/pkt_cls.h>
 
 #include "bpf/fault.bpf.h"
+#include "bpf/links.bpf.h"
 #include "bpf/verdict.bpf.h"
 
 /*
@@ -179,16 +180,34 @@ static __noinline int judge_faults(struct __sk_buff *skb, __u32 from, __u32 to,
 	return action;
 }
 
+static __noinline int count_link(struct __sk_buff *skb, __u32 from, __u32 to)
+{
+	struct tor_looking *l = looking();
+	struct tor_link link = {.from = from, .to = to};
+	struct frame frame;
+
+	if (!l || look_over(l) || skb->mark == MARK_JUDGED)
+		return 0;
+	pull(skb, KIND_BYTES);
+	frame_read(&frame, (void *)(long)skb->data, (void *)(long)skb->data_end, skb->vlan_present);
+	link.kind = frame.kind;
+	link_count(l, &link, skb->len);
+	return 0;
+}
+
 SEC("tc")
 int tor_ingress(struct __sk_buff *skb)
 {
 	__u32 from = skb->ingress_ifindex - TOR_IFINDEX, to = 0;
 	enum tor_reason reason;
-	bool faults = false;
+	bool faults = false, lets_go;
 
 	pull(skb, VERDICT_BYTES);
 	reason = judge(from, (void *)(long)skb->data, (void *)(long)skb->data_end, &to, &faults);
-	if (faults && (reason == TOR_R_REDIRECT || reason == TOR_R_BRIDGE || reason == TOR_R_FLOOD))
+	lets_go = reason == TOR_R_REDIRECT || reason == TOR_R_BRIDGE || reason == TOR_R_FLOOD;
+	if (lets_go && looked_at())
+		count_link(skb, from, reason == TOR_R_FLOOD ? TOR_ANY : to);
+	if (lets_go && faults)
 		return judge_faults(skb, from, to, reason);
 	tor_count(from, reason);
 	switch (reason) {

@@ -60,4 +60,25 @@ struct tor_counts {
 	__u64 by_reason[TOR_R_COUNT];
 };
 
+/*
+ * Frames of each link and kind, as they come in by the sender's port: those that faults drop
+ * or hold too, those that antispoof drops not. To tell the kind costs as much as to forward, so
+ * they are counted (map tor_links) only while somebody looks: who does moves until_ns ahead.
+ */
+struct tor_looking {
+	__u64 until_ns; /* CLOCK_MONOTONIC; 0: nobody looks, ~0: until somebody says otherwise */
+	__u64 since_ns; /* the counts began to grow; 0: never */
+	__u64 uncounted; /* frames that found no room */
+};
+
+struct tor_link {
+	__u16 from, to; /* indexes of nodes; to TOR_ANY (fault.h): to all, or to nobody's address */
+	__u16 kind;	/* enum tor_kind (fault.h) */
+	__u16 zero;
+};
+
+struct tor_link_counts {
+	__u64 packets, bytes; /* bytes of frames, Ethernet header included */
+};
+
 #endif
