@@ -520,7 +520,8 @@ static bool take_fast(struct cluster *c, struct packet *p)
 		send_my_prepare_ok(c, p->to, &m);
 		return true;
 	}
-	if ((m.kind == WIRE_MY_PREPARE_OK || m.kind == WIRE_PREPARE_OK) && p->to == g->leader) {
+	if ((m.kind == WIRE_MY_PREPARE_OK || m.kind == WIRE_PREPARE_OK) && m.opnum != 0 &&
+	    p->to == g->leader) {
 		struct vr_event ev = {.kind = VR_EVENT_ACKS, .acked = g->acked};
 
 		if (m.opnum > g->acked[m.index])

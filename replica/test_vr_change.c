@@ -271,6 +271,153 @@ static void test_who_slept_does_not_suspect(void **state)
 	cluster_free(c);
 }
 
+/* Everybody stopped for long, as on a machine that slept: nobody blames anybody. */
+static void test_all_slept(void **state)
+{
+	struct cluster *c = cluster_new(3, 1, true);
+
+	(void)state;
+	start_clients(c, 5);
+	run_clients(c, 1000000);
+	for (uint32_t i = 0; i < 3; i++)
+		c->node[i].paused = true;
+	run_for(c, 3000000);
+	for (uint32_t i = 0; i < 3; i++)
+		c->node[i].paused = false;
+	run_for(c, 3000000);
+	for (uint32_t i = 0; i < 3; i++) {
+		assert_int_equal(count_of(c, i, VR_C_VIEW_CHANGES), 0);
+		assert_int_equal(count_of(c, i, VR_C_DEAF), 0);
+	}
+	cluster_free(c);
+}
+
+/* --- a leader that is heard and hears nobody --- */
+
+static void cut_ears(struct cluster *c, uint32_t i, uint32_t first, bool cut)
+{
+	for (uint32_t from = first; from < c->config.n; from++)
+		c->cut[from][i] = from != i && cut;
+}
+
+/* The others elect a leader that can commit, while the cut lasts; after it the old one follows. */
+static void check_deaf_leader(uint32_t n, bool offload, bool clients_too)
+{
+	struct cluster *c = cluster_new(n, 4, offload);
+
+	start_clients(c, 50);
+	run_clients(c, 10000000);
+	cut_ears(c, 0, 1, true);
+	for (uint32_t k = 0; k < c->clients; k++)
+		c->cut[CLIENT(k)][0] = clients_too;
+	start_clients(c, 50);
+	run_clients(c, 3000000);
+	for (uint32_t i = 1; i < n; i++)
+		assert_int_equal(info_of(c, i).view, 1);
+	assert_int_equal(info_of(c, 0).view, 0);
+	assert_int_equal(info_of(c, 0).status, VR_NORMAL);
+	assert_int_equal(count_of(c, 0, VR_C_DEAF), 1);
+	memset(c->cut, 0, sizeof(c->cut));
+	run_for(c, 200000);
+	assert_int_equal(info_of(c, 0).view, 1);
+	assert_int_equal(info_of(c, 0).status, VR_NORMAL);
+	assert_int_equal(info_of(c, 0).executed, c->model_op);
+	cluster_free(c);
+}
+
+static void test_deaf_leader(void **state)
+{
+	(void)state;
+	for (int kind = 0; kind < 8; kind++)
+		check_deaf_leader(kind & 4 ? 5 : 3, kind & 1, kind & 2);
+}
+
+/* Nobody asks it for anything, and nothing is to be acked: its Commits are answered, or not. */
+static void test_deaf_idle_leader(void **state)
+{
+	struct cluster *c = cluster_new(3, 0, true);
+
+	(void)state;
+	run_for(c, 3000000);
+	assert_int_equal(info_of(c, 1).view, 0);
+	cut_ears(c, 0, 1, true);
+	run_for(c, 2000000);
+	assert_int_equal(info_of(c, 1).view, 1);
+	assert_int_equal(info_of(c, 2).view, 1);
+	cluster_free(c);
+}
+
+/* The refused twin: two of four others are a quorum. */
+static void test_hard_of_hearing(void **state)
+{
+	struct cluster *c = cluster_new(5, 2, true);
+
+	(void)state;
+	cut_ears(c, 0, 3, true);
+	start_clients(c, 50);
+	run_clients(c, 10000000);
+	run_for(c, 10000000);
+	for (uint32_t i = 0; i < 5; i++) {
+		assert_int_equal(info_of(c, i).view, 0);
+		assert_int_equal(count_of(c, i, VR_C_VIEW_CHANGES), 0);
+	}
+	assert_int_equal(count_of(c, 0, VR_C_DEAF), 0);
+	cluster_free(c);
+}
+
+static uint32_t from_leader;
+
+static bool count_from_leader(struct cluster *c, const struct packet *p, const struct message *m)
+{
+	(void)c;
+	(void)m;
+	from_leader += p->from == 0 && p->to < ELEC_REPLICAS_MAX;
+	return false;
+}
+
+/* What it still sends are probes, too rare to keep a follower quiet. */
+static void test_deaf_leader_is_silent(void **state)
+{
+	struct cluster *c = cluster_new(3, 2, false);
+	uint64_t op;
+
+	(void)state;
+	start_clients(c, 5);
+	run_clients(c, 1000000);
+	c->node[1].paused = c->node[2].paused = true;
+	start_clients(c, 5);
+	run_for(c, 1000000);
+	op = info_of(c, 0).op;
+	assert_int_equal(op, 12);
+	from_leader = 0;
+	c->filter = count_from_leader;
+	run_for(c, 10000000);
+	assert_in_range(from_leader, 18, 22);
+	assert_int_equal(info_of(c, 0).op, op);
+	assert_int_equal(count_of(c, 0, VR_C_DEAF), 1);
+	/* heard again, it serves, or whoever was elected meanwhile */
+	c->node[1].paused = c->node[2].paused = false;
+	run_clients(c, 3000000);
+	cluster_free(c);
+}
+
+static void test_deaf_leader_takes_no_request(void **state)
+{
+	struct cluster *c = cluster_new(3, 1, false);
+
+	(void)state;
+	c->node[1].paused = c->node[2].paused = true;
+	run_for(c, 1000000);
+	assert_int_equal(count_of(c, 0, VR_C_DEAF), 1);
+	start_clients(c, 1);
+	run_for(c, 1000000);
+	assert_true(count_of(c, 0, VR_C_IGNORED_REQUEST_DEAF) > 0);
+	assert_int_equal(info_of(c, 0).op, 0);
+	c->node[1].paused = c->node[2].paused = false;
+	run_clients(c, 3000000);
+	cluster_free(c);
+}
+
 /* Alone, it waits in one view; it does not climb. */
 static void test_alone_in_a_change(void **state)
 {
@@ -1075,6 +1222,12 @@ int main(void)
 		cmocka_unit_test(test_start_view_is_lost),
 		cmocka_unit_test(test_kernel_progress_is_a_sign_of_life),
 		cmocka_unit_test(test_who_slept_does_not_suspect),
+		cmocka_unit_test(test_all_slept),
+		cmocka_unit_test(test_deaf_leader),
+		cmocka_unit_test(test_deaf_idle_leader),
+		cmocka_unit_test(test_hard_of_hearing),
+		cmocka_unit_test(test_deaf_leader_is_silent),
+		cmocka_unit_test(test_deaf_leader_takes_no_request),
 		cmocka_unit_test(test_alone_in_a_change),
 		cmocka_unit_test(test_empty_log),
 		cmocka_unit_test(test_ack_of_another_view),

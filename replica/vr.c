@@ -217,7 +217,7 @@ static void on_start(struct vr *vr)
 		vr_recovery_begin(vr);
 }
 
-/* Who did not run for a while cannot blame the leader for silence. */
+/* Who did not run for a while cannot blame the others for silence. */
 static void set_clock(struct vr *vr, uint64_t now)
 {
 	uint64_t before = vr->now, half = vr->c.view_change_us / 2;
@@ -225,8 +225,14 @@ static void set_clock(struct vr *vr, uint64_t now)
 	if (now <= before)
 		return;
 	vr->now = now;
-	if (vr->started && now - before > half && vr->suspect_at < now + half)
+	if (!vr->started || now - before <= half)
+		return;
+	if (vr->suspect_at < now + half)
 		vr->suspect_at = now + half;
+	for (uint32_t i = 0; i < vr->c.n; i++) {
+		if (vr->peer[i].heard_at < now - half)
+			vr->peer[i].heard_at = now - half;
+	}
 }
 
 /* Normal status behind a closed gate: open it at the end of the own log. */

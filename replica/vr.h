@@ -208,6 +208,7 @@ void vr_peer(const struct vr *vr, uint32_t i, struct vr_peer_info *info);
 	X(EXECUTED, "executed", "operations executed")					\
 	X(REPLIES, "replies", "replies sent, repeated ones included")			\
 	X(PEER_DEATHS, "peer-deaths", "peers marked dead")				\
+	X(DEAF, "deaf", "times that a leader heard too few others, and fell silent")	\
 	X(VIEW_CHANGES, "view-changes", "view changes begun")				\
 	X(VIEWS, "views", "views entered in normal status")				\
 	X(TRANSFERS, "transfers", "state transfers begun")				\
@@ -217,6 +218,7 @@ void vr_peer(const struct vr *vr, uint32_t i, struct vr_peer_info *info);
 	X(IGNORED_REQUEST_FOLLOWER, "ignored-request-follower", "a Request to a follower") \
 	X(IGNORED_REQUEST_OLD, "ignored-request-old", "below the client's last")	\
 	X(IGNORED_REQUEST_TWICE, "ignored-request-twice", "in the log, not yet executed") \
+	X(IGNORED_REQUEST_DEAF, "ignored-request-deaf", "a leader that hears too few others") \
 	X(IGNORED_REQUEST_FULL, "ignored-request-full", "log or client table full")	\
 	X(IGNORED_OP_LARGE, "ignored-op-large", "operation above op_max")		\
 	X(IGNORED_STATUS, "ignored-status", "not for the status the replica is in")	\

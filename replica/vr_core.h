@@ -95,6 +95,7 @@ struct vr_peer {
 	uint64_t resend_at; /* VR_NEVER: nothing outstanding */
 	uint64_t sample_op; /* round trip being measured: op, when sent; 0: none */
 	uint64_t sample_at;
+	uint64_t heard_at;     /* leader: its last sign of life in this view */
 	uint64_t told_view_at; /* when it was last told that its view is old */
 	uint32_t unanswered;   /* resends since the last sign of life */
 	uint32_t rtt_us, rtt_dev_us;
@@ -193,6 +194,7 @@ struct vr {
 	uint32_t batch_bytes; /* of the requests above it */
 	uint64_t told;	      /* last commit that was sent to followers */
 	uint64_t told_at, commit_at;
+	bool deaf; /* hears fewer than a quorum of others */
 	struct vr_peer peer[ELEC_REPLICAS_MAX];
 
 	/* change of view */

@@ -10,6 +10,11 @@
  * Each peer has a timer of its own for what it has not acked. When it runs out, all
  * above acked[i] goes to that peer again, in order, a burst at a time; the pause
  * doubles, and after `dead_after` unanswered bursts the peer is only probed.
+ *
+ * A leader that may be heard but does not hear would keep its followers quiet for ever, and
+ * commit nothing. So a Commit that says nothing new is answered, and a leader that has not
+ * heard a quorum of others for view_change_us is deaf: it takes no requests, sends no Commit,
+ * and else no more than probes, until they elect another, or it hears them again.
  */
 #include <string.h>
 
@@ -83,8 +88,11 @@ void vr_commit(struct vr *vr, uint64_t op)
 static uint64_t pause_of(const struct vr *vr, const struct vr_peer *p)
 {
 	uint64_t us = vr->c.resend_us, measured = p->rtt_us + 4 * (uint64_t)p->rtt_dev_us;
+	uint64_t longest_patience = 2 * (uint64_t)vr->c.view_change_us;
 
-	if (p->dead)
+	if (vr->deaf && vr->c.probe_us < longest_patience)
+		return longest_patience; /* else the probes would keep the followers quiet */
+	if (p->dead || vr->deaf)
 		return vr->c.probe_us;
 	if (measured > us)
 		us = measured;
@@ -199,6 +207,8 @@ void vr_on_request(struct vr *vr, const struct message *m, struct vr_address add
 		c->has_address = true;
 		return vr_count(vr, VR_C_IGNORED_REQUEST_TWICE);
 	}
+	if (vr->deaf)
+		return vr_count(vr, VR_C_IGNORED_REQUEST_DEAF);
 	if (window_full(vr, e.op.len))
 		return vr_count(vr, VR_C_IGNORED_REQUEST_FULL);
 	/* A request that would overfill the frame opens the next one. */
@@ -278,9 +288,10 @@ void vr_heard_from(struct vr *vr, uint32_t from)
 {
 	struct vr_peer *p = &vr->peer[from];
 
-	if (p->dead && p->resend_at != VR_NEVER)
+	if ((p->dead || vr->deaf) && p->resend_at != VR_NEVER)
 		p->resend_at = vr->now;
 	p->dead = false;
+	p->heard_at = vr->now;
 	p->unanswered = 0;
 }
 
@@ -416,17 +427,44 @@ static void send_commit(struct vr *vr)
 
 static bool commit_due(const struct vr *vr)
 {
+	if (vr->deaf)
+		return false;
 	return (vr->told < vr->committed && vr->commit_at <= vr->now) ||
 	       vr->told_at + vr->c.heartbeat_us <= vr->now;
 }
 
+static void look_for_quorum(struct vr *vr)
+{
+	uint32_t heard = 0;
+	bool deaf;
+
+	for (uint32_t i = 0; i < vr->c.n; i++)
+		heard += i != vr->c.self &&
+			 vr->peer[i].heard_at + vr->c.view_change_us > vr->now;
+	deaf = heard < vr->quorum;
+	if (deaf && !vr->deaf)
+		vr_count(vr, VR_C_DEAF);
+	vr->deaf = deaf;
+}
+
 /* --- the follower -------------------------------------------------------------------- */
+
+static void send_ok(struct vr *vr, uint64_t op)
+{
+	struct message m = vr_message(vr, WIRE_PREPARE_OK, op);
+
+	vr_send(vr, vr_leader_of(vr, vr->view), &m);
+}
 
 void vr_send_prepare_ok(struct vr *vr)
 {
-	struct message m = vr_message(vr, WIRE_PREPARE_OK, vr->log.last);
+	send_ok(vr, vr->log.last);
+}
 
-	vr_send(vr, vr_leader_of(vr, vr->view), &m);
+/* An ack of nothing: what acks nothing new the leader's kernel absorbs, but for this (ok-zero). */
+static void show_life(struct vr *vr)
+{
+	send_ok(vr, 0);
 }
 
 void vr_advanced(struct vr *vr)
@@ -532,6 +570,8 @@ void vr_on_commit(struct vr *vr, const struct message *m, uint32_t from)
 {
 	if (!from_leader(vr, m, from, false))
 		return;
+	if (m->opnum <= vr->committed)
+		show_life(vr);
 	vr_commit(vr, m->opnum);
 	vr_behind(vr, m->opnum);
 }
@@ -548,11 +588,13 @@ void vr_normal_enter(struct vr *vr)
 	vr->told = 0;
 	vr->told_at = vr->now;
 	vr->commit_at = VR_NEVER;
+	vr->deaf = false;
 	for (uint32_t i = 0; i < vr->c.n; i++) {
 		struct vr_peer *p = &vr->peer[i];
 
 		*p = (struct vr_peer){.rtt_us = p->rtt_us, .rtt_dev_us = p->rtt_dev_us};
 		p->joined = fresh;
+		p->heard_at = vr->now;
 		p->resend_at = fresh ? VR_NEVER : vr->now + pause_of(vr, p);
 	}
 	vr_trust_leader(vr);
@@ -565,6 +607,7 @@ void vr_normal_tick(struct vr *vr)
 	vr_execute(vr);
 	if (!vr_leads(vr))
 		return;
+	look_for_quorum(vr);
 	send_prepare(vr);
 	for (uint32_t i = 0; i < vr->c.n; i++) {
 		if (i != vr->c.self && vr->peer[i].resend_at <= vr->now)
@@ -576,13 +619,13 @@ void vr_normal_tick(struct vr *vr)
 
 uint64_t vr_normal_deadline(const struct vr *vr)
 {
-	uint64_t at = vr->told_at + vr->c.heartbeat_us;
+	uint64_t at = vr->deaf ? VR_NEVER : vr->told_at + vr->c.heartbeat_us;
 
 	if (!vr_leads(vr))
 		return VR_NEVER;
 	if (vr->log.last > vr->sent)
 		return vr->now;
-	if (vr->told < vr->committed && vr->commit_at < at)
+	if (!vr->deaf && vr->told < vr->committed && vr->commit_at < at)
 		at = vr->commit_at;
 	for (uint32_t i = 0; i < vr->c.n; i++) {
 		if (i != vr->c.self && vr->peer[i].resend_at < at)
