@@ -347,6 +347,38 @@ static void test_deaf_idle_leader(void **state)
 	cluster_free(c);
 }
 
+/* Heard, but not yet known to be in this view, and further behind in its acks than the log reaches. */
+static void check_restart_in_own_view(bool offload)
+{
+	struct cluster *c = cluster_plan(3, 4, offload);
+
+	c->config.log_ops = 256;
+	cluster_open(c);
+	start_clients(c, 100);
+	run_clients(c, 10000000);
+	start_clients(c, 100);
+	run_for(c, 200);
+	for (uint32_t i = 0; i < 3; i++)
+		node_crash(c, i);
+	node_restart(c, 0, true);
+	assert_true(info_of(c, 0).base > 0);
+	run_for(c, 240000);
+	node_restart(c, 1, true);
+	node_restart(c, 2, true);
+	run_clients(c, 1000000);
+	assert_int_equal(info_of(c, 0).view, 0);
+	/* what clients asked again stood in the log already, and got no second place */
+	assert_int_equal(info_of(c, 0).op, 800);
+	cluster_free(c);
+}
+
+static void test_restart_in_own_view(void **state)
+{
+	(void)state;
+	check_restart_in_own_view(false);
+	check_restart_in_own_view(true);
+}
+
 /* The refused twin: two of four others are a quorum. */
 static void test_hard_of_hearing(void **state)
 {
@@ -1225,6 +1257,7 @@ int main(void)
 		cmocka_unit_test(test_all_slept),
 		cmocka_unit_test(test_deaf_leader),
 		cmocka_unit_test(test_deaf_idle_leader),
+		cmocka_unit_test(test_restart_in_own_view),
 		cmocka_unit_test(test_hard_of_hearing),
 		cmocka_unit_test(test_deaf_leader_is_silent),
 		cmocka_unit_test(test_deaf_leader_takes_no_request),

@@ -360,6 +360,8 @@ void vr_on_prepare_ok(struct vr *vr, const struct message *m, uint32_t from)
 		return vr_count(vr, VR_C_IGNORED_OTHER);
 	if (m->opnum > vr->sent)
 		return vr_count(vr, VR_C_IGNORED_UNSENT);
+	if (m->opnum == 0 && vr->sent > 0)
+		return; /* show_life(): it was heard, and its log may be any */
 	vr_count(vr, VR_C_ACKS_USER);
 	joined(vr, from);
 	if (m->opnum <= vr->peer[from].acked)
@@ -380,11 +382,12 @@ static void resend_prepares(struct vr *vr, uint32_t i)
 	uint64_t first = p->acked + 1;
 	int frames = p->dead ? 1 : BURST;
 
-	/* Dropped from memory: the peer shall see how far behind it is, and ask. */
+	/* Dropped from memory: who has the newest acks it, who is behind sees that, and asks. */
 	if (first <= vr->log.base) {
 		struct message m = vr_message(vr, WIRE_COMMIT, vr->committed);
 
 		vr_send(vr, i, &m);
+		first = vr->sent;
 	}
 	while (frames-- > 0 && first <= vr->sent && vr_log_at(&vr->log, first) && vr_out_room(vr)) {
 		uint64_t last = frame_end(vr, first, vr->sent);
@@ -578,6 +581,23 @@ void vr_on_commit(struct vr *vr, const struct message *m, uint32_t from)
 
 /* --- both ------------------------------------------------------------------------------ */
 
+/* Requests that wait in the log: when they come again, they have their place. */
+static void remember_pending(struct vr *vr)
+{
+	uint64_t op = vr->executed;
+
+	/* No leader had more than a window of them; the client table has room for as many. */
+	if (vr->log.last > op + vr->window)
+		op = vr->log.last - vr->window;
+	while (op++ < vr->log.last) {
+		const struct entry *e = vr_log_at(&vr->log, op);
+		struct vr_client *c = vr_client_get(&vr->clients, e->clientid);
+
+		c->pending_op = op;
+		c->pending_reqid = e->reqid;
+	}
+}
+
 void vr_normal_enter(struct vr *vr)
 {
 	/* A new cluster is in view 0; what is more, each replica has to show. */
@@ -598,7 +618,10 @@ void vr_normal_enter(struct vr *vr)
 		p->resend_at = fresh ? VR_NEVER : vr->now + pause_of(vr, p);
 	}
 	vr_trust_leader(vr);
-	if (vr_leads(vr) && vr->quorum == 0)
+	if (!vr_leads(vr))
+		return;
+	remember_pending(vr);
+	if (vr->quorum == 0)
 		vr_commit(vr, vr->log.last);
 }
 

@@ -365,20 +365,6 @@ void vr_on_start_view(struct vr *vr, const struct message *m, uint32_t from)
 
 /* --- the end --- */
 
-static void remember_pending(struct vr *vr)
-{
-	uint64_t op = vr->executed + 1;
-
-	/* The pool has room for as many clients that only wait. */
-	for (; op <= vr->log.last && op <= vr->executed + vr->window; op++) {
-		const struct entry *e = vr_log_at(&vr->log, op);
-		struct vr_client *c = vr_client_get(&vr->clients, e->clientid);
-
-		c->pending_op = op;
-		c->pending_reqid = e->reqid;
-	}
-}
-
 void vr_enter_view(struct vr *vr)
 {
 	assert(vr->frozen);
@@ -396,12 +382,10 @@ void vr_enter_view(struct vr *vr)
 	vr_record_view(vr);
 	vr_count(vr, VR_C_VIEWS);
 	vr_normal_enter(vr);
-	if (vr_leads(vr)) {
-		remember_pending(vr);
+	if (vr_leads(vr))
 		vr_send_start_view(vr, VR_TO_ALL);
-	} else {
+	else
 		vr_send_prepare_ok(vr);
-	}
 	vr_execute(vr);
 }
 
