@@ -322,6 +322,26 @@ def test_partitions_in_which_a_majority_can_serve(cluster, groups):
         cluster.agree([client])
 
 
+@pytest.mark.parametrize("others", ["r1,r2", "r1,r2,c0,c1"], ids=["replicas", "all"])
+def test_deaf_leader(cluster, others):
+    """Its Commits could keep the others quiet for ever, though it hears no ack. It must give way
+    while the cut lasts; of the new view it learns when the cut ends."""
+    cluster.start()
+    old = cluster.replicas[0]
+    with Client(cluster) as client:
+        client.serve(100)
+        cluster.partition("--one-way", others, "r0")
+        client.wait(lambda: max(client.views) > 0, "another leader serves")
+        client.serve(100)
+        alone = old.report()
+        assert alone["view"] == 0 and alone["leader"] and alone["deaf"] == 1
+        cluster.heal()
+        until(lambda: old.report()["view"] > 0, "the old leader learns of the new view")
+        client.serve(100)
+        client.finish()
+        cluster.agree([client])
+
+
 # --- lost packets
 
 
