@@ -55,6 +55,8 @@ int main(int argc, char **argv)
 		 .flag = &options.format},
 		{"echo", NULL, "replicate nothing, answer at once: a floor to compare with",
 		 .flag = &options.echo},
+		{"status", "FILE", "keep a page there that says what it is: `rack top` reads it",
+		 .text = &options.status},
 		{"lease-ms", "MS", "the kernel acks for a silent process so long (200)",
 		 .number = &lease_ms, .min = 20, .max = 60000},
 		{"log-slots", "N", "of the kernel log, 2 KiB each, a power of two (8192)",
@@ -93,9 +95,9 @@ int main(int argc, char **argv)
 			    (unsigned long long)log_slots);
 		return EXIT_USAGE;
 	}
-	if (options.echo && (options.journal || options.iface)) {
+	if (options.echo && (options.journal || options.iface || options.status)) {
 		options_say(PROGRAM, "--echo keeps nothing and has no offloads: leave out "
-				     "--journal and --iface");
+				     "--journal, --iface and --status");
 		return EXIT_USAGE;
 	}
 	if (options.echo)

@@ -26,6 +26,7 @@
 #include "replica/neighbour.h"
 #include "replica/process.h"
 #include "replica/restart.h"
+#include "replica/status.h"
 
 #define BURST 64
 #define DATAGRAM_MAX (WIRE_FRAGMENT_MAX + WIRE_FRAGMENT_HEAD + 1) /* one more: too long shows */
@@ -40,6 +41,7 @@ struct process {
 	struct echo *echo;	 /* in the place of vr; or NULL */
 	struct journal *journal; /* NULL: the core's memory is the log */
 	volatile sig_atomic_t *report;
+	struct status *status; /* NULL: nobody is told */
 	int failed; /* a record could not be written: nothing may be said any more */
 	const struct cluster *cluster;
 	uint32_t index;
@@ -348,6 +350,8 @@ int process_run(struct process *p, const volatile sig_atomic_t *stop)
 		event.kind = VR_EVENT_TICK;
 		step_acks(p);
 		flush(p);
+		if (p->status)
+			status_tell(p->status, p->vr, p->index, p->cluster->n, event.now_us);
 		received = receive(p);
 		drain(p);
 		if (received > 0)
@@ -505,6 +509,12 @@ int process_open(struct process **out, const struct process_options *options, ch
 		ret = open_elec(p, options, error, error_size);
 	if (!ret && options->journal)
 		ret = open_journal(p, options, error, error_size);
+	if (!ret && options->status) {
+		ret = status_open(&p->status, options->status);
+		if (ret)
+			snprintf(error, error_size, "cannot make %s: %s", options->status,
+				 strerror(-ret));
+	}
 	if (ret) {
 		process_close(p);
 		return ret;
@@ -524,7 +534,6 @@ static void report_echo(const struct process *p, FILE *out)
 
 void process_report(struct process *p, FILE *out)
 {
-	static const char *const status[] = {"normal", "view-change", "recovering"};
 	const uint64_t *counts = vr_counts(p->vr);
 	uint64_t kernel[ELEC_R_COUNT] = {0};
 	struct vr_info info;
@@ -537,7 +546,7 @@ void process_report(struct process *p, FILE *out)
 		"{\"index\":%u,\"status\":\"%s\",\"view\":%" PRIu64
 		",\"leader\":%s,\"base\":%" PRIu64 ",\"op\":%" PRIu64 ",\"committed\":%" PRIu64
 		",\"applied\":%" PRIu64 ",\"polls\":%" PRIu64 ",\"poll-messages\":%" PRIu64,
-		p->index, status[info.status], info.view,
+		p->index, status_name(info.status), info.view,
 		info.status == VR_NORMAL && info.leader == p->index ? "true" : "false", info.base,
 		info.op, info.committed, info.executed, p->polls, p->poll_messages);
 	for (unsigned int i = 0; i < VR_COUNT_COUNT; i++)
@@ -557,6 +566,7 @@ void process_close(struct process *p)
 	vr_close(p->vr);
 	echo_close(p->echo);
 	journal_close(p->journal);
+	status_close(p->status);
 	if (p->socket >= 0)
 		close(p->socket);
 	if (p->epoll >= 0)

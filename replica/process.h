@@ -23,6 +23,7 @@ struct process_options {
 	enum elec_xdp_mode mode;
 	const char *pin; /* folder for the maps' pins, or NULL */
 	const char *journal; /* file; NULL: nothing outlives the process */
+	const char *status; /* file that says what it is (status.h), or NULL */
 	bool format;	     /* make the journal first: a new replica */
 	bool echo;	     /* no replication: without offloads and journal */
 	const struct app *app;

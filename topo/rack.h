@@ -15,6 +15,7 @@
  *   cluster.conf  the replicas, in the published format
  *   pids/         <pid>.<start time> of each process started in the rack: its node
  *   log/          what they wrote
+ *   status/       a page of each replica: what it is at the moment (replica/status.h)
  *   journal/      the journal of each replica: what it must know after a crash
  *   up            the rack is complete; its time is the time of `rack up`
  *
@@ -32,6 +33,7 @@
 #define RACK_RUN "/run/paxrack"
 #define RACK_NAME_MAX 32    /* characters in a rack's name */
 #define RACK_NODES_MAX 1023 /* nodes of one rack: a Linux bridge has no more ports */
+#define RACK_STATUS "status" /* folder of the replicas' pages, see above */
 #define RACK_IFACE "eth0"   /* a node's own device */
 
 enum rack_role { RACK_REPLICA, RACK_CLIENT, RACK_TESTER };

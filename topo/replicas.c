@@ -99,14 +99,15 @@ static int start_foreign(struct replicas *r, unsigned int i)
 int replicas_start(struct replicas *r, unsigned int i, bool format)
 {
 	const struct rack *rack = r->rack;
-	char conf[RACK_PATH_MAX], pin[RACK_PATH_MAX], journal[RACK_PATH_MAX];
+	char conf[RACK_PATH_MAX], pin[RACK_PATH_MAX], journal[RACK_PATH_MAX], status[RACK_PATH_MAX];
 	char index[16], ready[16];
 	struct child *c = &r->child[i];
-	const char *argv[] = {
-		NULL,	    "--config",	 NULL, "--index",    index, "--iface",
-		RACK_IFACE, "--offload", NULL, "--xdp",	     NULL,  "--pin",
-		NULL,	    "--journal", NULL, "--ready-fd", ready, format ? "--format" : NULL,
-		NULL};
+	const char *argv[] = {NULL,  "--config",   NULL,       "--index",
+			      index, "--iface",	   RACK_IFACE, "--offload",
+			      NULL,  "--xdp",	   NULL,       "--pin",
+			      NULL,  "--journal",  NULL,       "--status",
+			      NULL,  "--ready-fd", ready,      format ? "--format" : NULL,
+			      NULL};
 	int pipe[2];
 
 	if (rack_nth(rack, RACK_REPLICA, i)->command)
@@ -116,6 +117,7 @@ int replicas_start(struct replicas *r, unsigned int i, bool format)
 	argv[10] = rack_xdp_name(rack->xdp);
 	argv[12] = rack_path(pin, rack->name, "bpf/%s", c->node);
 	argv[14] = rack_path(journal, rack->name, "journal/%s", c->node);
+	argv[16] = rack_path(status, rack->name, RACK_STATUS "/%s", c->node);
 	if (format)
 		unlink(journal);
 	if (pipe2(pipe, O_CLOEXEC))

@@ -90,7 +90,7 @@ static int write_file(const struct rack *rack, const char *name, const char *tex
 
 static int make_folders(const struct rack *rack)
 {
-	static const char *const folders[] = {"ns", "bpf", "pids", "log", "journal"};
+	static const char *const folders[] = {"ns", "bpf", "pids", "log", "journal", RACK_STATUS};
 	char path[RACK_PATH_MAX];
 	size_t len;
 	char *text;
