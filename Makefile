@@ -35,10 +35,11 @@ TOPO := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcar
 UNITS := $(patsubst %.c,$(B)/%,$(notdir $(wildcard replica/test_*.c netns/test_*.c topo/test_*.c)))
 BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 FUZZERS := decode journal core
+BENCH := $(B)/loop $(patsubst bench/%.bpf.c,$(B)/bench/%.bpf.o,$(wildcard bench/*.bpf.c))
 SCRIPTS := $(patsubst topo/%.py,$(B)/%.py,$(wildcard topo/*.py))
 PROGRAMS := $(B)/rack $(B)/replica $(B)/client $(B)/journal $(B)/sim
 
-.PHONY: all run experiments test bench-wire sim sim-planted race test-kernel conformance mutants fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz deps-kernel programs units
+.PHONY: all run experiments test bench-wire sim sim-planted race test-kernel bench conformance mutants fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz deps-kernel programs units
 all: deps-build ## build everything into build/ (installs missing packages)
 	$(Q)$(MAKE) programs
 
@@ -88,6 +89,10 @@ fuzz-decode: deps-build deps-fuzz ## libFuzzer on message decoder, journal reade
 	$(Q)$(MAKE) $(if $(Q),-s) $(FUZZERS:%=$(B)/fuzz_%)
 	$(Q)tools/fuzz-decode $(B) $(or $(TIME),60) $(FUZZERS)
 
+bench: deps-build deps-test ## every figure of speed beside its floor; QUICK=1 for the targets alone
+	$(Q)$(MAKE) programs $(BENCH)
+	$(Q)python3 bench/consensus.py $(if $(QUICK),--quick)
+
 bench-wire: deps-build deps-test ## how late the switch releases packets that a fault rule delays
 	$(Q)$(MAKE) programs
 	$(Q)python3 pytests/bench_wire.py
@@ -122,6 +127,9 @@ $(B)/%.py: topo/%.py
 $(B)/rack: $(TOPO) $(NETNS)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -pthread -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf -lm
+$(B)/loop: $(O)/bench/loop.o $(REPLICA)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf
 # What sim/wrap*.c define as __wrap_NAME is called in place of NAME.
 $(B)/sim: $(SIM) $(REPLICA)
 	$(call say,LINK,$@)
@@ -159,6 +167,10 @@ $(B)/%.bpf.o: bpf/%.bpf.c
 	$(call say,BPF,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)clang $(BPF_CFLAGS) -c -o $@ $<
+$(B)/bench/%.bpf.o: bench/%.bpf.c
+	$(call say,BPF,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)clang $(BPF_CFLAGS) -c -o $@ $<
 $(B)/%.skel.h: $(B)/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)bpftool gen skeleton $< name $*_bpf > $@
@@ -177,7 +189,7 @@ $(B)/py/vr_pb2.py: replica/vr.proto
 	$(Q)protoc --python_out=$(@D) -I replica $<
 
 format: ## clang-format over the C sources
-	$(Q)clang-format -i $(wildcard netns/*.[ch] replica/*.[ch] topo/*.[ch] bpf/*.[ch] sim/*.[ch] pytests/fuzz/*.[ch] race/*.[ch])
+	$(Q)clang-format -i $(wildcard netns/*.[ch] bench/*.c replica/*.[ch] topo/*.[ch] bpf/*.[ch] sim/*.[ch] pytests/fuzz/*.[ch] race/*.[ch])
 clean: ## remove build/
 	rm -rf $(B)
 help: ## this list

@@ -20,6 +20,7 @@ lib = ctypes.CDLL("libbpf.so.1", use_errno=True)
 for _name in ("bpf_object__open_file", "bpf_object__next_map", "bpf_object__next_program",
               "bpf_object__btf", "bpf_map__initial_value", "btf__raw_data"):
     getattr(lib, _name).restype = c_void_p
+lib.bpf_program__attach.restype = c_void_p
 for _name in ("bpf_map__name", "bpf_program__name"):
     getattr(lib, _name).restype = c_char_p
 
@@ -234,9 +235,10 @@ class Object:
 
     `types`: {program: "xdp" or "tc"}, for an object whose sections do not tell: these programs
     are loaded and no others, and no map is pinned, whatever the object says.
+    `reuse`: {map: descriptor of another's that takes its place}
     """
 
-    def __init__(self, path, rodata=None, max_entries=None, flags=None, types=None):
+    def __init__(self, path, rodata=None, max_entries=None, flags=None, types=None, reuse=None):
         self.handle = None
         self.views = []
         del log_lines[:]
@@ -254,6 +256,8 @@ class Object:
                 check(lib.bpf_map__set_pin_path(handle, None), name)
         for name, entries in (max_entries or {}).items():
             check(lib.bpf_map__set_max_entries(self.maps[name].handle, c_uint32(entries)), name)
+        for name, fd in (reuse or {}).items():
+            check(lib.bpf_map__reuse_fd(self.maps[name].handle, fd), name)
         self._set_rodata(rodata or {})
         for handle in self._each(lib.bpf_object__next_program):
             name = lib.bpf_program__name(handle).decode()
@@ -270,7 +274,7 @@ class Object:
         for handle in self._each(lib.bpf_object__next_program):
             name = lib.bpf_program__name(handle).decode()
             self.programs[name] = Program(name, lib.bpf_program__fd(handle),
-                                          lib.bpf_program__type(handle))
+                                          lib.bpf_program__type(handle), handle)
         for one in self.maps.values():
             one.fd = lib.bpf_map__fd(one.handle)
 
@@ -444,8 +448,8 @@ def sized(cls, **values):
 
 
 class Program:
-    def __init__(self, name, fd, type_number):
-        self.name, self.fd = name, fd
+    def __init__(self, name, fd, type_number, handle=None):
+        self.name, self.fd, self.handle = name, fd, handle
         self.type = next((t for t, n in PROGRAM_TYPES.items() if n == type_number), "other")
 
     def run(self, frame, ctx=b"", room=512):
@@ -475,6 +479,10 @@ class Program:
         verdict, out, _ = self.run(frame)
         return ctypes.c_int(verdict).value, out
 
+    def attach(self):
+        """Where its section says; detach() by what this returns."""
+        return pointer(lib.bpf_program__attach(self.handle), "cannot attach %s" % self.name)
+
     def attach_xdp(self, ifindex, mode):
         return attach_xdp(self.fd, ifindex, mode)
 
@@ -487,6 +495,11 @@ class Program:
             check(ret, "cannot make clsact on device %d" % ifindex)
         opts = sized(TcOpts, prog_fd=self.fd, handle=handle, priority=priority)
         check(lib.bpf_tc_attach(byref(hook), byref(opts)), "cannot attach %s" % self.name)
+
+
+def detach(link):
+    """Ends what Program.attach() began."""
+    check(lib.bpf_link__destroy(link), "cannot detach")
 
 
 def detach_tc_egress(ifindex, priority=1, handle=1):
