@@ -39,7 +39,7 @@ BENCH := $(B)/loop $(patsubst bench/%.bpf.c,$(B)/bench/%.bpf.o,$(wildcard bench/
 SCRIPTS := $(patsubst topo/%.py,$(B)/%.py,$(wildcard topo/*.py))
 PROGRAMS := $(B)/rack $(B)/replica $(B)/client $(B)/journal $(B)/sim
 
-.PHONY: all run experiments test bench-wire sim sim-planted race test-kernel bench conformance mutants fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz deps-kernel programs units
+.PHONY: all run experiments test kill-test bench-wire sim sim-planted race test-kernel bench conformance mutants fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz deps-kernel programs units
 all: deps-build ## build everything into build/ (installs missing packages)
 	$(Q)$(MAKE) programs
 
@@ -92,6 +92,9 @@ fuzz-decode: deps-build deps-fuzz ## libFuzzer on message decoder, journal reade
 bench: deps-build deps-test ## every figure of speed beside its floor; QUICK=1 for the targets alone
 	$(Q)$(MAKE) programs $(BENCH)
 	$(Q)python3 bench/consensus.py $(if $(QUICK),--quick)
+
+kill-test: all deps-test ## SIGKILL to any process at KILLS=200 random moments of up, run, down: is anything left? SEED=n
+	$(Q)tools/kill-test $(B) $(or $(KILLS),200) $(SEED)
 
 bench-wire: deps-build deps-test ## how late the switch releases packets that a fault rule delays
 	$(Q)$(MAKE) programs
