@@ -3,6 +3,8 @@
  * The ToR's programs.
  *
  *   tor_ingress  TC, ingress of every port: judges each frame and forwards it
+ *   tor_steer    XDP, on ports whose frames take the paths xdp or afxdp: judges and forwards
+ *                those; what it passes it has not judged
  *   tor_pass     XDP, on ports of nodes that bounce frames with native XDP_TX: only has to
  *                exist: veth delivers what a native program transmits to a peer that runs
  *                one too
@@ -27,7 +29,31 @@
  */
 #define MARK_JUDGED 0x70617872
 
-const volatile __u32 nodes; /* of the rack, set before loading */
+const volatile __u32 nodes;	 /* of the rack, set before loading */
+const volatile __u32 queues = 1; /* of each port */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP);
+	__uint(max_entries, 1); /* set to the number of nodes before loading */
+	__type(key, __u32);
+	__type(value, __u32); /* device index */
+} tor_devices SEC(".maps");
+
+/* The sockets of the process on the path afxdp: queue q of port i is i * queues + q. */
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, 1); /* set to nodes * queues before loading */
+	__type(key, __u32);
+	__type(value, __u32);
+} tor_sockets SEC(".maps");
+
+/* The flow that the XDP program last redirected on this CPU, for who hears that it failed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct steer_key);
+} tor_last SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -47,7 +73,9 @@ struct {
 /* Headers may lie outside the linear part; what is shorter than asked for stays as it is. */
 static __always_inline void pull(struct __sk_buff *skb, __u32 len)
 {
-	if (skb->data + len > skb->data_end)
+	__u64 linear = (void *)(long)skb->data_end - (void *)(long)skb->data;
+
+	if (linear < len && linear < skb->len)
 		bpf_skb_pull_data(skb, skb->len < len ? skb->len : len);
 }
 
@@ -88,13 +116,25 @@ static __always_inline bool hold(struct __sk_buff *skb, const struct judgement *
 	return true;
 }
 
-/* One frame to one node. */
-static __always_inline int send_one(struct __sk_buff *skb, const struct judgement *j, bool stack)
+/* To a port that the steering table named: it may be one that is down. */
+static __always_inline int send_ruled(struct __sk_buff *skb, __u32 to, enum tor_reason *reason)
 {
+	if (steer_clone(skb, to))
+		return TC_ACT_SHOT;
+	*reason = TOR_R_CLONE;
+	return TC_ACT_OK;
+}
+
+/* One frame to one node. */
+static __always_inline int send_one(struct __sk_buff *skb, const struct judgement *j, bool ruled,
+				    enum tor_reason *reason)
+{
+	bool stack = *reason != TOR_R_REDIRECT;
 	__u32 to = TOR_IFINDEX + j->to;
 
 	flip(skb, j);
 	if (j->hold) {
+		*reason = TOR_R_HELD;
 		if (!hold(skb, j, false))
 			return TC_ACT_SHOT;
 		to = TOR_WIRE_IFINDEX;
@@ -107,7 +147,7 @@ static __always_inline int send_one(struct __sk_buff *skb, const struct judgemen
 	}
 	if (j->duplicate)
 		bpf_clone_redirect(skb, to, 0);
-	return bpf_redirect(to, 0);
+	return ruled && !j->hold ? send_ruled(skb, to, reason) : bpf_redirect(to, 0);
 }
 
 struct group {
@@ -144,9 +184,25 @@ static long send_copy(__u32 to, void *context)
 	return 0;
 }
 
+static __always_inline void judgement_begin(struct judgement *j, const struct frame *frame,
+					    __u32 from, __u32 to, __u32 len)
+{
+	j->from = from;
+	j->to = to;
+	j->kind = frame->kind;
+	j->len = len;
+	j->covered_at = frame->covered_at;
+	j->covered_len = frame->covered_len;
+	j->gap_at = frame->gap_at;
+	j->now = bpf_ktime_get_ns();
+}
+
+#define RULED (1u << 31)
+
 /*
- * A frame from a port that rules concern, which judge() lets go to node `to`, or to all. One to all
- * is not left to the bridge, which knows no links: each node gets a copy of its own.
+ * A frame from a port that rules concern, which judge() lets go to node `to` (RULED: the
+ * steering table named it), or to all. One to all is not left to the bridge, which knows no
+ * links: each node gets a copy of its own.
  */
 static __noinline int judge_faults(struct __sk_buff *skb, __u32 from, __u32 to,
 				   enum tor_reason reason)
@@ -154,27 +210,21 @@ static __noinline int judge_faults(struct __sk_buff *skb, __u32 from, __u32 to,
 	struct group group = {.skb = skb};
 	struct judgement *j = &group.j;
 	struct frame frame;
-	int action;
+	int action = TC_ACT_SHOT;
 
 	if (skb->mark == MARK_JUDGED)
 		return TC_ACT_OK;
 	pull(skb, KIND_BYTES);
 	frame_read(&frame, (void *)(long)skb->data, (void *)(long)skb->data_end, skb->vlan_present);
-	j->from = from;
-	j->to = to;
-	j->kind = frame.kind;
-	j->len = skb->len;
-	j->covered_at = frame.covered_at;
-	j->covered_len = frame.covered_len;
-	j->gap_at = frame.gap_at;
-	j->now = bpf_ktime_get_ns();
+	judgement_begin(j, &frame, from, to & ~RULED, skb->len);
 	if (reason == TOR_R_FLOOD) {
 		bpf_loop(nodes, send_copy, &group, 0);
-		action = TC_ACT_SHOT;
 	} else {
 		judge_link(j);
-		reason = j->drop ? TOR_R_FAULT : j->hold ? TOR_R_HELD : reason;
-		action = j->drop ? TC_ACT_SHOT : send_one(skb, j, reason == TOR_R_BRIDGE);
+		if (j->drop)
+			reason = TOR_R_FAULT;
+		else
+			action = send_one(skb, j, to & RULED, &reason);
 	}
 	tor_count(from, reason);
 	return action;
@@ -195,30 +245,144 @@ static __noinline int count_link(struct __sk_buff *skb, __u32 from, __u32 to)
 	return 0;
 }
 
+/* What it lets go is to be sent somewhere; the others are drops. */
+static __always_inline bool lets_go(enum tor_reason reason)
+{
+	switch (reason) {
+	case TOR_R_REDIRECT:
+	case TOR_R_BRIDGE:
+	case TOR_R_FLOOD:
+	case TOR_R_MISS:
+	case TOR_R_NO_FLOW:
+	case TOR_R_MOVED:
+	case TOR_R_NO_SOCKET:
+	case TOR_R_NO_XDP:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* It was for the port's XDP program, which left it to this one. */
+static __always_inline enum tor_reason left_over(enum tor_reason reason, const struct verdict *v)
+{
+	if (reason != TOR_R_XDP && reason != TOR_R_AFXDP)
+		return reason;
+	if (v->faults && v->detour)
+		return TOR_R_REDIRECT;
+	return reason == TOR_R_AFXDP ? TOR_R_NO_SOCKET : TOR_R_NO_XDP;
+}
+
 SEC("tc")
 int tor_ingress(struct __sk_buff *skb)
 {
-	__u32 from = skb->ingress_ifindex - TOR_IFINDEX, to = 0;
+	__u32 from = skb->ingress_ifindex - TOR_IFINDEX;
+	int action = TC_ACT_SHOT;
 	enum tor_reason reason;
-	bool faults = false, lets_go;
+	struct verdict v = {};
 
 	pull(skb, VERDICT_BYTES);
-	reason = judge(from, (void *)(long)skb->data, (void *)(long)skb->data_end, &to, &faults);
-	lets_go = reason == TOR_R_REDIRECT || reason == TOR_R_BRIDGE || reason == TOR_R_FLOOD;
-	if (lets_go && looked_at())
-		count_link(skb, from, reason == TOR_R_FLOOD ? TOR_ANY : to);
-	if (lets_go && faults)
-		return judge_faults(skb, from, to, reason);
+	reason = judge(from, (void *)(long)skb->data, (void *)(long)skb->data_end,
+		       skb->vlan_present, &v);
+	reason = left_over(reason, &v);
+	if (lets_go(reason) && looked_at())
+		count_link(skb, from, reason == TOR_R_FLOOD ? TOR_ANY : v.to);
+	if (v.faults && lets_go(reason))
+		return judge_faults(skb, from, v.ruled ? v.to | RULED : v.to, reason);
+	if (reason == TOR_R_REDIRECT)
+		action = v.ruled ? send_ruled(skb, TOR_IFINDEX + v.to, &reason)
+				 : bpf_redirect(TOR_IFINDEX + v.to, 0);
+	else if (lets_go(reason))
+		action = TC_ACT_OK;
 	tor_count(from, reason);
-	switch (reason) {
-	case TOR_R_REDIRECT:
-		return bpf_redirect(TOR_IFINDEX + to, 0);
-	case TOR_R_BRIDGE:
-	case TOR_R_FLOOD:
-		return TC_ACT_OK;
-	default:
-		return TC_ACT_SHOT;
+	return action;
+}
+
+/* Like flip(), in a frame that has no sum. */
+static __always_inline void flip_xdp(struct xdp_md *ctx, const struct judgement *j)
+{
+	__u8 byte;
+
+	if (!j->corrupt_bits || bpf_xdp_load_bytes(ctx, j->corrupt_at, &byte, 1))
+		return;
+	byte ^= j->corrupt_bits;
+	bpf_xdp_store_bytes(ctx, j->corrupt_at, &byte, 1);
+}
+
+static __noinline int count_link_xdp(struct xdp_md *ctx, __u32 from, __u32 to)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct tor_link link = {.from = from, .to = to};
+	struct tor_looking *l = looking();
+	struct frame frame;
+
+	if (!l || look_over(l))
+		return 0;
+	frame_read(&frame, data, end, false);
+	link.kind = frame.kind;
+	link_count(l, &link, end - data);
+	return 0;
+}
+
+/* Does a rule drop it? Those that double it or make it wait are the TC program's (TOR_DETOUR). */
+static __noinline int judge_faults_xdp(struct xdp_md *ctx, __u32 from, __u32 to)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct judgement j = {};
+	struct frame frame;
+
+	frame_read(&frame, data, end, false);
+	judgement_begin(&j, &frame, from, to, end - data);
+	judge_link(&j);
+	if (j.drop)
+		return XDP_DROP;
+	flip_xdp(ctx, &j);
+	return XDP_PASS;
+}
+
+static __always_inline bool put_meta(struct xdp_md *ctx, __u32 to)
+{
+	struct steer_meta *meta;
+
+	/* A node's own XDP program may have left some there. */
+	if (bpf_xdp_adjust_meta(ctx, (int)(ctx->data - ctx->data_meta) - (int)sizeof(*meta)))
+		return false;
+	meta = (void *)(long)ctx->data_meta;
+	if ((void *)(meta + 1) > (void *)(long)ctx->data)
+		return false;
+	meta->to = to;
+	return true;
+}
+
+SEC("xdp")
+int tor_steer(struct xdp_md *ctx)
+{
+	__u32 from = ctx->ingress_ifindex - TOR_IFINDEX, zero = 0, socket;
+	struct verdict v = {};
+	struct steer_key *last;
+	enum tor_reason reason;
+
+	reason = judge(from, (void *)(long)ctx->data, (void *)(long)ctx->data_end, false, &v);
+	if ((reason != TOR_R_XDP && reason != TOR_R_AFXDP) || (v.faults && v.detour))
+		return XDP_PASS;
+	socket = from * queues + ctx->rx_queue_index;
+	if (reason == TOR_R_XDP
+		    ? !bpf_map_lookup_elem(&tor_devices, &v.to)
+		    : !bpf_map_lookup_elem(&tor_sockets, &socket) || !put_meta(ctx, v.to))
+		return XDP_PASS;
+	if (looked_at())
+		count_link_xdp(ctx, from, v.to);
+	if (v.faults && judge_faults_xdp(ctx, from, v.to) == XDP_DROP) {
+		tor_count(from, TOR_R_FAULT);
+		return XDP_DROP;
 	}
+	last = bpf_map_lookup_elem(&tor_last, &zero);
+	if (last)
+		*last = v.key;
+	tor_count(from, reason);
+	if (reason == TOR_R_AFXDP)
+		return bpf_redirect_map(&tor_sockets, socket, XDP_DROP);
+	return bpf_redirect_map(&tor_devices, v.to, XDP_DROP);
 }
 
 SEC("xdp")

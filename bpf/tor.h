@@ -12,8 +12,9 @@
 
 #define TOR_IFINDEX 32 /* of port 0; lower ones are left to what the kernel adds to a namespace */
 #define TOR_BRIDGE_IFINDEX 31
-#define TOR_WIRE_IFINDEX 30 /* see fault.h: the ToR's end, there while a rule makes packets wait   \
-			     */
+#define TOR_WIRE_IFINDEX                                                                           \
+	30 /* see fault.h: the ToR's end, there while a rule makes packets wait                    \
+	    */
 #define TOR_WIRE_END_IFINDEX 29 /* its other end, where the process listens */
 #define TOR_CUT_WORDS 16	/* of 64 bits, one for each node that there can be */
 
@@ -21,12 +22,32 @@ enum tor_port_flag {
 	TOR_SPOOF = 1,	/* its frames may carry any source */
 	TOR_STACK = 2,	/* frames *to* it take the bridge, not a redirect (see verdict.bpf.h) */
 	TOR_FAULTS = 4, /* fault rules or a partition concern frames *from* it */
+	TOR_DETOUR = 8, /* ... and rules that only the TC program can carry out */
+	TOR_TABLE = 16, /* flows *from* it are in the steering table: what is not takes the stack */
+};
+
+/* Paths of a frame through the ToR (bpf/steer.h). X(enumerator, name) */
+#define TOR_PATHS(X)                                                                               \
+	X(TC, "tc")	    /* the TC program redirects it */                                      \
+	X(XDP, "xdp")	    /* the port's XDP program does, over a devmap */                       \
+	X(BRIDGE, "bridge") /* the kernel's bridge: the stack path */                              \
+	X(AFXDP, "afxdp")   /* the port's XDP program hands it to a process */
+
+enum tor_path {
+#define X(id, name) TOR_PATH_##id,
+	TOR_PATHS(X)
+#undef X
+		TOR_PATH_COUNT
 };
 
 struct tor_port {
 	__u8 mac[6]; /* of the node behind it */
 	__u16 flags; /* enum tor_port_flag, or-ed */
 	__be32 addr; /* of the node behind it */
+	/* of frames *from* it, to a node that is known */
+	__u8 path;	 /* enum tor_path */
+	__u8 share_path; /* enum tor_path, of flows whose hash is below share */
+	__u16 share;	 /* of 65536; 0: none */
 };
 
 /*
@@ -47,7 +68,15 @@ struct tor_port {
 	X(SPOOF_IP6, "spoof-ip6", "dropped: IPv6, of which no node has an address")                \
 	X(SPOOF_ARP, "spoof-arp", "dropped: ARP sender is not the node")                           \
 	X(FAULT, "fault", "dropped: a fault rule or the partition said so")                        \
-	X(HELD, "held", "sent to the wire, which sends it on when it is due")
+	X(HELD, "held", "sent to the wire, which sends it on when it is due")                      \
+	X(XDP, "xdp", "redirected by the port's XDP program")                                      \
+	X(AFXDP, "afxdp", "handed to the process on the path afxdp")                               \
+	X(MISS, "miss", "left to the bridge: its flow is not in the steering table")               \
+	X(NO_FLOW, "no-flow", "left to the bridge: it has no five-tuple to look up there")         \
+	X(MOVED, "moved", "left to the bridge: a native redirect of its flow failed")              \
+	X(NO_SOCKET, "no-socket", "left to the bridge: no process is on the path afxdp")           \
+	X(NO_XDP, "no-xdp", "left to the bridge: the port's XDP program did not see it")           \
+	X(CLONE, "clone", "left to the bridge: bpf_clone_redirect() failed every time")
 
 enum tor_reason {
 #define X(id, name, text) TOR_R_##id,

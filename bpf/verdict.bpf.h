@@ -14,12 +14,13 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "bpf/steer.bpf.h"
 #include "bpf/tor.h"
 
 #define VLAN_TAGS 2
 
-/* Ethernet, tags, and the larger of the two headers that hold a source address (ARP's). */
-#define VERDICT_BYTES (ETH_HLEN + VLAN_TAGS * 4 + 28)
+/* Ethernet, tags, a header that holds a source address: more than that a five-tuple needs. */
+#define VERDICT_BYTES STEER_BYTES
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -34,6 +35,17 @@ struct {
 	__type(key, __u32);
 	__type(value, struct tor_counts);
 } tor_counts SEC(".maps");
+
+/*
+ * Flows of which a native redirect failed (bpf/steer_watch.bpf.c). What has no five-tuple is one
+ * flow for each two ports: see link_key().
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct steer_key);
+	__type(value, __u64); /* how often */
+} tor_moved SEC(".maps");
 
 struct arp_ipv4 {
 	__be16 hardware, protocol;
@@ -107,21 +119,82 @@ static __always_inline enum tor_reason judge_source(const struct tor_port *port,
 	}
 }
 
-/*
- * `from` is the index of the port that the frame came in by. TOR_R_REDIRECT: it is to
- * go to port *to; TOR_R_BRIDGE, TOR_R_FLOOD: to the stack; else: dropped. *faults: what
- * is not dropped is for judge_link() (fault.bpf.h) to judge too.
- */
-static __always_inline enum tor_reason judge(__u32 from, void *data, void *end, __u32 *to,
-					     bool *faults)
+struct verdict {
+	__u32 to;    /* index of a port */
+	bool faults; /* what is not dropped is for judge_link() (fault.bpf.h) to judge too */
+	bool detour; /* ... in the TC program only */
+	bool ruled;  /* the steering table named the port */
+	struct steer_key key; /* its flow, when the port it came from is steered */
+};
+
+static __always_inline void link_key(struct steer_key *key, __u32 from, __u32 to)
 {
-	struct tor_port *port = bpf_map_lookup_elem(&tor_ports, &from);
+	__builtin_memset(key, 0, sizeof(*key));
+	key->sport = from;
+	key->dport = to;
+}
+
+/* The frame goes to v->to by its MAC: by which path, or somewhere else? */
+static __always_inline enum tor_reason steer(const struct tor_port *port, __u32 from, void *data,
+					     void *end, bool tagged, struct verdict *v)
+{
+	bool flow = !tagged && steer_key_read(&v->key, data, end);
+	__u32 path = port->path, to, *rule;
+	struct steer_state *state;
+
+	if (port->flags & TOR_TABLE) {
+		if (!flow)
+			return TOR_R_NO_FLOW;
+		rule = bpf_map_lookup_elem(&steer_table, &v->key);
+		if (!rule)
+			return TOR_R_MISS;
+		to = steer_port(*rule, &v->key);
+		if (to != STEER_BY_MAC) {
+			v->to = to;
+			v->ruled = true;
+			/* The bridge knows MACs only. */
+			path = path == TOR_PATH_BRIDGE ? TOR_PATH_TC : path;
+		}
+		if (*rule >> STEER_PATH_SHIFT & STEER_PATH_MASK)
+			path = (*rule >> STEER_PATH_SHIFT & STEER_PATH_MASK) - 1;
+	} else if (port->share && flow && (__u16)steer_hash(&v->key) < port->share) {
+		path = port->share_path;
+	}
+	switch (path) {
+	case TOR_PATH_BRIDGE:
+		return TOR_R_BRIDGE;
+	case TOR_PATH_AFXDP:
+		return TOR_R_AFXDP;
+	case TOR_PATH_XDP:
+		if (!flow)
+			link_key(&v->key, from, v->to);
+		state = steer_state_get();
+		if (state && state->moved && bpf_map_lookup_elem(&tor_moved, &v->key))
+			return TOR_R_MOVED;
+		return TOR_R_XDP;
+	default:
+		return TOR_R_REDIRECT;
+	}
+}
+
+/*
+ * `from` is the index of the port that the frame came in by. TOR_R_REDIRECT, TOR_R_XDP,
+ * TOR_R_AFXDP: it is to go to port v->to, by that path; TOR_R_BRIDGE, TOR_R_MISS, TOR_R_NO_FLOW,
+ * TOR_R_MOVED, TOR_R_FLOOD: to the stack; else: dropped. Nothing is changed or counted here: the
+ * program that then handles the frame counts it. `tagged`: there was a VLAN tag, which the
+ * kernel has put beside the frame.
+ */
+static __always_inline enum tor_reason judge(__u32 from, void *data, void *end, bool tagged,
+					     struct verdict *v)
+{
+	struct tor_port *port = bpf_map_lookup_elem(&tor_ports, &from), *dest;
 	struct ethhdr *eth = data;
 	enum tor_reason reason;
 
 	if (!port)
 		return TOR_R_NO_PORT;
-	*faults = port->flags & TOR_FAULTS;
+	v->faults = port->flags & TOR_FAULTS;
+	v->detour = port->flags & TOR_DETOUR;
 	if ((void *)(eth + 1) > end)
 		return TOR_R_SHORT;
 	if (!(port->flags & TOR_SPOOF)) {
@@ -129,13 +202,18 @@ static __always_inline enum tor_reason judge(__u32 from, void *data, void *end, 
 		if (reason != TOR_R_COUNT)
 			return reason;
 	}
-	*to = eth->h_dest[4] << 8 | eth->h_dest[5];
-	port = bpf_map_lookup_elem(&tor_ports, to);
-	if (!port || !same(eth->h_dest, port->mac, 6))
+	v->to = eth->h_dest[4] << 8 | eth->h_dest[5];
+	dest = bpf_map_lookup_elem(&tor_ports, &v->to);
+	if (!dest || !same(eth->h_dest, dest->mac, 6))
 		return TOR_R_FLOOD;
-	if (*to == from)
+	if (v->to == from)
 		return TOR_R_HAIRPIN;
-	return port->flags & TOR_STACK ? TOR_R_BRIDGE : TOR_R_REDIRECT;
+	if (dest->flags & TOR_STACK)
+		return TOR_R_BRIDGE;
+	if (!(port->flags & TOR_TABLE) && !port->path && !port->share)
+		return TOR_R_REDIRECT;
+	reason = steer(port, from, data, end, tagged, v);
+	return v->to == from ? TOR_R_HAIRPIN : reason;
 }
 
 static __always_inline void tor_count(__u32 from, enum tor_reason reason)

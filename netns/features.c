@@ -121,3 +121,10 @@ int features_off(const struct features *features, int socket, const char *iface)
 	}
 	return 0;
 }
+
+int features_gro(int socket, const char *iface, bool on)
+{
+	struct ethtool_value set = {.cmd = ETHTOOL_SGRO, .data = on};
+
+	return call(socket, iface, &set) ? -errno : 0;
+}

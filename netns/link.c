@@ -25,8 +25,8 @@ static void put_end(struct nlmsghdr *nlh, const struct rtnl_veth_end *end, uint3
 	mnl_attr_put_strz(nlh, IFLA_IFNAME, end->name);
 	mnl_attr_put(nlh, IFLA_ADDRESS, sizeof(end->mac), end->mac);
 	mnl_attr_put_u32(nlh, IFLA_MTU, mtu);
-	mnl_attr_put_u32(nlh, IFLA_NUM_TX_QUEUES, 1);
-	mnl_attr_put_u32(nlh, IFLA_NUM_RX_QUEUES, 1);
+	mnl_attr_put_u32(nlh, IFLA_NUM_TX_QUEUES, end->queues ?: 1);
+	mnl_attr_put_u32(nlh, IFLA_NUM_RX_QUEUES, end->queues ?: 1);
 	if (end->group)
 		mnl_attr_put_u32(nlh, IFLA_GROUP, end->group);
 	if (end->netns >= 0)
@@ -120,6 +120,12 @@ int rtnl_ports_idle(struct rtnl *r)
 	int idle = 0, ret = rtnl_dump(r, RTM_GETLINK, AF_BRIDGE, on_port, &idle);
 
 	return ret ?: idle;
+}
+
+void rtnl_gro_max(struct rtnl *r, int ifindex, uint32_t bytes)
+{
+	begin(r, RTM_SETLINK, 0, "limit merging of link", NULL, ifindex, false);
+	mnl_attr_put_u32(rtnl_message(r), IFLA_GRO_MAX_SIZE, bytes);
 }
 
 void rtnl_link_del(struct rtnl *r, int ifindex)

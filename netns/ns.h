@@ -29,5 +29,7 @@ int features_open(struct features **features, int socket, const char *iface);
 void features_close(struct features *features);
 /* Off, all of them; -EOPNOTSUPP when the device kept one on. */
 int features_off(const struct features *features, int socket, const char *iface);
+/* Generic receive offload alone: a veth that has it polls (NAPI), as one with XDP does. */
+int features_gro(int socket, const char *iface, bool on);
 
 #endif

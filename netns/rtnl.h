@@ -31,11 +31,12 @@ struct rtnl_veth_end {
 	const char *name;
 	int ifindex; /* 0: any */
 	uint8_t mac[6];
-	int netns;	/* descriptor of the end's namespace; -1: the socket's */
-	uint32_t group; /* 0: the default group */
+	int netns;	 /* descriptor of the end's namespace; -1: the socket's */
+	uint32_t group;	 /* 0: the default group */
+	uint32_t queues; /* to transmit and to receive; 0: one of each */
 };
 
-/* Both ends with one transmit and one receive queue, `end` up, `peer` down. */
+/* Both ends, `end` up, `peer` down. */
 void rtnl_veth_add(struct rtnl *r, const struct rtnl_veth_end *end,
 		   const struct rtnl_veth_end *peer, uint32_t mtu);
 /* Up, without spanning tree and multicast snooping: it sends nothing on its own. */
@@ -45,6 +46,8 @@ void rtnl_link_up(struct rtnl *r, int ifindex);
 void rtnl_port_up(struct rtnl *r, int ifindex, int bridge, int xdp_fd);
 /* How many ports of bridges do not forward yet (they do soon after they are up), or -errno. */
 int rtnl_ports_idle(struct rtnl *r);
+/* The largest frame that the link may merge received ones to. */
+void rtnl_gro_max(struct rtnl *r, int ifindex, uint32_t bytes);
 void rtnl_link_del(struct rtnl *r, int ifindex);
 /* Every link of the group. */
 void rtnl_group_del(struct rtnl *r, uint32_t group);

@@ -74,7 +74,8 @@ class Tor:
 
 
 REASONS = ["redirect", "bridge", "flood", "hairpin", "no-port", "short", "vlan-depth",
-           "spoof-mac", "spoof-ip", "spoof-ip6", "spoof-arp", "fault", "held"]
+           "spoof-mac", "spoof-ip", "spoof-ip6", "spoof-arp", "fault", "held", "xdp", "afxdp", "miss",
+           "no-flow", "moved", "no-socket", "no-xdp", "clone"]
 
 
 @pytest.fixture(scope="module", params=["native", "generic"])

@@ -11,18 +11,15 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/membarrier.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "topo/daemon.h"
 #include "topo/fault_log.h"
+#include "topo/tor.h"
 #include "topo/wire.h"
 
 #define LOG_END_MS 5000
@@ -44,14 +41,6 @@ static int failed(const struct fault *f, const char *what)
 
 /* ---- the maps ---- */
 
-static int open_map(const struct fault *f, const char *name)
-{
-	char path[RACK_PATH_MAX];
-	int fd = bpf_obj_get(rack_path(path, f->rack->name, "bpf/tor/%s", name));
-
-	return fd < 0 ? rack_say("cannot open %s: %s", path, strerror(errno)) : fd;
-}
-
 static void fault_close(struct fault *f)
 {
 	const int fds[] = {f->rules, f->counts, f->cut, f->flows, f->ports, f->lock};
@@ -64,30 +53,18 @@ static void fault_close(struct fault *f)
 	}
 }
 
-static int take_lock(struct fault *f)
-{
-	char path[RACK_PATH_MAX];
-
-	f->lock = open(rack_path(path, f->rack->name, "faults.lock"), O_RDWR | O_CREAT | O_CLOEXEC,
-		       0600);
-	while (f->lock >= 0 && flock(f->lock, LOCK_EX)) {
-		if (errno != EINTR)
-			break;
-	}
-	return f->lock < 0 ? failed(f, "lock the faults") : 0;
-}
-
 static int fault_open(struct fault *f, const struct rack *rack)
 {
 	int state;
 
 	*f = (struct fault){rack, -1, -1, -1, -1, -1, -1, NULL, {}};
-	if (take_lock(f) || (f->rules = open_map(f, "tor_rules")) < 0 ||
-	    (f->counts = open_map(f, "tor_fault_counts")) < 0 ||
-	    (f->cut = open_map(f, "tor_cut")) < 0 || (f->flows = open_map(f, "tor_flows")) < 0 ||
-	    (f->ports = open_map(f, "tor_ports")) < 0)
+	if ((f->lock = tor_lock(rack)) < 0 || (f->rules = tor_pinned(f->rack, "tor_rules")) < 0 ||
+	    (f->counts = tor_pinned(f->rack, "tor_fault_counts")) < 0 ||
+	    (f->cut = tor_pinned(f->rack, "tor_cut")) < 0 ||
+	    (f->flows = tor_pinned(f->rack, "tor_flows")) < 0 ||
+	    (f->ports = tor_pinned(f->rack, "tor_ports")) < 0)
 		goto fail;
-	state = open_map(f, "tor_fault_state");
+	state = tor_pinned(f->rack, "tor_fault_state");
 	if (state < 0)
 		goto fail;
 	f->state = mmap(NULL, sizeof(*f->state), PROT_READ | PROT_WRITE, MAP_SHARED, state, 0);
@@ -148,15 +125,24 @@ static bool is_empty(const struct tor_cut *row)
 	return !any;
 }
 
-static bool concerned(const struct fault *f, uint32_t port)
+/* TOR_FAULTS, TOR_DETOUR of a port. */
+static unsigned int concerned(const struct fault *f, uint32_t port)
 {
+	unsigned int flags = 0;
 	struct tor_cut row;
 
 	for (int i = 0; i < TOR_RULES_MAX; i++) {
-		if (f->rule[i].serial && (f->rule[i].from == TOR_ANY || f->rule[i].from == port))
-			return true;
+		const struct tor_rule *rule = &f->rule[i];
+
+		if (!rule->serial || (rule->from != TOR_ANY && rule->from != port))
+			continue;
+		flags |= TOR_FAULTS;
+		if (rule->action == TOR_ACT_DUPLICATE || fault_makes_wait(rule))
+			flags |= TOR_DETOUR;
 	}
-	return f->state->partition && !bpf_map_lookup_elem(f->cut, &port, &row) && !is_empty(&row);
+	if (f->state->partition && !bpf_map_lookup_elem(f->cut, &port, &row) && !is_empty(&row))
+		flags |= TOR_FAULTS;
+	return flags;
 }
 
 /* Frames from the other ports cost what they cost without any rule. */
@@ -168,7 +154,7 @@ static int flag_ports(struct fault *f)
 
 		if (bpf_map_lookup_elem(f->ports, &i, &port))
 			return failed(f, "read the ports");
-		flags = (port.flags & ~TOR_FAULTS) | (concerned(f, i) ? TOR_FAULTS : 0);
+		flags = (port.flags & ~(TOR_FAULTS | TOR_DETOUR)) | concerned(f, i);
 		if (flags == port.flags)
 			continue;
 		port.flags = flags;
@@ -176,12 +162,6 @@ static int flag_ports(struct fault *f)
 			return failed(f, "write the ports");
 	}
 	return 0;
-}
-
-/* Programs that began before now have ended: synchronize_rcu() by another name. */
-static void wait_for_programs(void)
-{
-	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
 /* ---- the processes ---- */
@@ -257,7 +237,7 @@ static int retire(struct fault *f, uint32_t slot)
 	while (f->state->slots && !f->rule[f->state->slots - 1].serial)
 		f->state->slots--;
 	ret = flag_ports(f);
-	wait_for_programs();
+	tor_wait_for_programs();
 	forget_flows(f, serial);
 	return ret;
 }
@@ -353,7 +333,7 @@ int fault_partition(const struct rack *rack, const struct fault_matrix *m)
 		f.state->partition = ++f.state->serial;
 		ret = flag_ports(&f);
 	}
-	wait_for_programs();
+	tor_wait_for_programs();
 	if (!ret && before)
 		forget_flows(&f, before);
 	fault_close(&f);
@@ -371,7 +351,7 @@ int fault_heal(const struct rack *rack)
 	before = f.state->partition;
 	f.state->partition = 0;
 	ret = write_rows(&f, NULL) ?: flag_ports(&f);
-	wait_for_programs();
+	tor_wait_for_programs();
 	if (before)
 		forget_flows(&f, before);
 	if (!ret)
@@ -386,7 +366,7 @@ static int read_late(const struct fault *f, double late_us[3])
 {
 	const size_t len = TOR_LATE_STEPS * sizeof(uint64_t);
 	uint64_t total = 0, seen = 0, *count;
-	int fd = open_map(f, "tor_late");
+	int fd = tor_pinned(f->rack, "tor_late");
 
 	if (fd < 0)
 		return -1;

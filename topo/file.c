@@ -33,6 +33,16 @@ static const cyaml_schema_value_t node_schema = {
 
 static const cyaml_schema_field_t link_fields[] = {
 	CYAML_FIELD_UINT("mtu", CYAML_FLAG_OPTIONAL, struct rack_file_link, mtu),
+	CYAML_FIELD_UINT("queues", CYAML_FLAG_OPTIONAL, struct rack_file_link, queues),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t afxdp_fields[] = {
+	CYAML_FIELD_UINT("umem_bytes", CYAML_FLAG_OPTIONAL, struct rack_file_afxdp, umem_bytes),
+	CYAML_FIELD_UINT("fill_threshold", CYAML_FLAG_OPTIONAL, struct rack_file_afxdp,
+			 fill_threshold),
+	CYAML_FIELD_SEQUENCE("cpus", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+			     struct rack_file_afxdp, cpus, &cpu_schema, 0, 1),
 	CYAML_FIELD_END,
 };
 
@@ -47,6 +57,7 @@ static const cyaml_schema_field_t file_fields[] = {
 	CYAML_FIELD_ENUM("xdp", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT, struct rack_file, xdp,
 			 xdp_values, CYAML_ARRAY_LEN(xdp_values)),
 	CYAML_FIELD_MAPPING("link", CYAML_FLAG_OPTIONAL, struct rack_file, link, link_fields),
+	CYAML_FIELD_MAPPING("afxdp", CYAML_FLAG_OPTIONAL, struct rack_file, afxdp, afxdp_fields),
 	CYAML_FIELD_SEQUENCE("nodes", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct rack_file,
 			     nodes, &node_schema, 0, RACK_NODES_MAX),
 	CYAML_FIELD_END,

@@ -17,7 +17,12 @@ struct rack_file_node {
 };
 
 struct rack_file_link {
-	unsigned int mtu;
+	unsigned int mtu, queues;
+};
+
+struct rack_file_afxdp {
+	unsigned int umem_bytes, fill_threshold;
+	unsigned int *cpus, cpus_count;
 };
 
 struct rack_file {
@@ -26,6 +31,7 @@ struct rack_file {
 	unsigned int replicas, clients, testers;
 	int xdp; /* enum rack_xdp */
 	struct rack_file_link link;
+	struct rack_file_afxdp afxdp;
 	struct rack_file_node *nodes;
 	unsigned int nodes_count;
 };

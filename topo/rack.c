@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "bpf/state.h"
+#include "bpf/steer.h"
 #include "bpf/tor.h"
 #include "topo/file.h"
 #include "topo/rack.h"
@@ -140,6 +141,30 @@ static int check_counts(const char *path, const struct rack_file *file)
 	if (file->link.mtu && (file->link.mtu < MTU_MIN || file->link.mtu > MTU_MAX))
 		return wrong(path, "mtu", "%u is not in %d to %d", file->link.mtu, MTU_MIN,
 			     MTU_MAX);
+	if (file->link.queues > STEER_QUEUES_MAX)
+		return wrong(path, "queues", "%u is more than %d", file->link.queues,
+			     STEER_QUEUES_MAX);
+	return 0;
+}
+
+static int read_afxdp(struct rack *rack, const char *path)
+{
+	const struct rack_file_afxdp *from = &rack->file->afxdp;
+	long cpus = sysconf(_SC_NPROCESSORS_CONF);
+	unsigned int bytes = from->umem_bytes ?: STEER_UMEM_MIN;
+
+	if (bytes < STEER_UMEM_MIN || bytes > STEER_UMEM_MAX || bytes & (bytes - 1))
+		return wrong(path, "umem_bytes", "%u is no power of two in %u to %u", bytes,
+			     STEER_UMEM_MIN, STEER_UMEM_MAX);
+	if (from->fill_threshold > STEER_FILL_MAX)
+		return wrong(path, "fill_threshold", "%u is more than %d", from->fill_threshold,
+			     STEER_FILL_MAX);
+	if (from->cpus_count && from->cpus[0] >= cpus)
+		return wrong(path, "afxdp", "there is no CPU %u, this machine has 0 to %ld",
+			     from->cpus[0], cpus - 1);
+	rack->umem_bytes = bytes;
+	rack->fill_threshold = from->fill_threshold ?: STEER_FILL_DEFAULT;
+	rack->afxdp_cpu = from->cpus_count ? (int)from->cpus[0] : (int)cpus - 1;
 	return 0;
 }
 
@@ -175,6 +200,7 @@ int rack_make(struct rack **out, struct rack_file *file, const char *path)
 	if (!file->link.mtu)
 		file->link.mtu = MTU_DEFAULT;
 	rack->mtu = file->link.mtu;
+	rack->queues = file->link.queues ?: 1;
 	rack->nodes = calloc(file->replicas + file->clients + file->testers, sizeof(*rack->nodes));
 	if (!rack->nodes) {
 		rack_say("no memory");
@@ -183,7 +209,8 @@ int rack_make(struct rack **out, struct rack_file *file, const char *path)
 	add_nodes(rack, RACK_REPLICA, file->replicas);
 	add_nodes(rack, RACK_CLIENT, file->clients);
 	add_nodes(rack, RACK_TESTER, file->testers);
-	if (read_nodes(rack, path) || read_subnet(rack, path, file->subnet))
+	if (read_nodes(rack, path) || read_afxdp(rack, path) ||
+	    read_subnet(rack, path, file->subnet))
 		goto out;
 	for (unsigned int i = 0; i < rack->count; i++)
 		rack->nodes[i].addr = htonl(rack->subnet + 1 + i);

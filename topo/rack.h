@@ -58,7 +58,10 @@ struct rack {
 	unsigned int prefix; /* bits of the subnet */
 	unsigned int replicas, clients, testers;
 	enum rack_xdp xdp;
-	unsigned int mtu;	 /* bytes */
+	unsigned int mtu;			 /* bytes */
+	unsigned int queues;			 /* of each link, to transmit and to receive */
+	unsigned int umem_bytes, fill_threshold; /* of the path afxdp (docs/egress.md) */
+	int afxdp_cpu;
 	unsigned int count;	 /* nodes: replicas + clients + testers */
 	struct rack_node *nodes; /* count of them, by index */
 	struct rack_file *file;	 /* what was read, owns the strings */
@@ -152,5 +155,6 @@ int cmd_shell(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_fault(int argc, char **argv);
+int cmd_steer(int argc, char **argv);
 
 #endif

@@ -2,8 +2,13 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/membarrier.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "bpf/load.h"
 #include "bpf/tor.h"
@@ -60,6 +65,39 @@ static int pin_all(const struct rack *rack, const struct bpf_object *object)
 	return 0;
 }
 
+bool tor_bounces(const struct rack *rack, const struct rack_node *node)
+{
+	return rack->xdp == RACK_NATIVE && node->role == RACK_REPLICA;
+}
+
+int tor_lock(const struct rack *rack)
+{
+	char path[RACK_PATH_MAX];
+	int fd = open(rack_path(path, rack->name, "tor.lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	while (fd >= 0 && flock(fd, LOCK_EX)) {
+		if (errno != EINTR) {
+			close(fd);
+			fd = -1;
+		}
+	}
+	return fd < 0 ? rack_say("cannot lock the ToR of %s: %s", rack->name, strerror(errno)) : fd;
+}
+
+int tor_pinned(const struct rack *rack, const char *name)
+{
+	char path[RACK_PATH_MAX];
+	int fd = bpf_obj_get(rack_path(path, rack->name, "bpf/tor/%s", name));
+
+	return fd < 0 ? rack_say("cannot open %s: %s", path, strerror(errno)) : fd;
+}
+
+/* synchronize_rcu() by another name. */
+void tor_wait_for_programs(void)
+{
+	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+}
+
 int tor_load(struct tor *tor, const struct rack *rack)
 {
 	struct tor_bpf *bpf = tor_bpf__open();
@@ -70,7 +108,10 @@ int tor_load(struct tor *tor, const struct rack *rack)
 	bpf_map__set_max_entries(bpf->maps.tor_ports, rack->count);
 	bpf_map__set_max_entries(bpf->maps.tor_counts, rack->count);
 	bpf_map__set_max_entries(bpf->maps.tor_cut, rack->count);
+	bpf_map__set_max_entries(bpf->maps.tor_devices, rack->count);
+	bpf_map__set_max_entries(bpf->maps.tor_sockets, rack->count * rack->queues);
 	bpf->rodata->nodes = rack->count;
+	bpf->rodata->queues = rack->queues;
 	if (bpf_load(bpf->obj, error, sizeof(error))) {
 		rack_say("%s", error);
 		goto fail;

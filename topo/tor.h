@@ -11,6 +11,15 @@ struct tor {
 	int pass;    /* XDP program for ports of nodes that may bounce frames */
 };
 
+/* Does the node send frames back by native XDP? Then its port runs tor_pass. */
+bool tor_bounces(const struct rack *rack, const struct rack_node *node);
+/* One command at a time changes the ToR's maps: a descriptor to close, or -1 having said why. */
+int tor_lock(const struct rack *rack);
+/* What is pinned as bpf/tor/<name>: a descriptor, or -1 having said why. */
+int tor_pinned(const struct rack *rack, const char *name);
+/* Programs that began before now have ended. */
+void tor_wait_for_programs(void);
+
 int tor_load(struct tor *tor, const struct rack *rack);
 /* What is attached or pinned stays. */
 void tor_close(struct tor *tor);

@@ -154,11 +154,13 @@ static int build_tor(struct build *b)
 static int fill_node(struct build *b, const struct rack_node *node, struct rtnl *r)
 {
 	const struct rack *rack = b->rack;
-	struct rtnl_veth_end eth0 = {.name = RACK_IFACE, .ifindex = node->ifindex, .netns = -1};
+	struct rtnl_veth_end eth0 = {
+		.name = RACK_IFACE, .ifindex = node->ifindex, .netns = -1, .queues = rack->queues};
 	struct rtnl_veth_end port = {.name = node->name,
 				     .ifindex = node->ifindex,
 				     .netns = b->tor_ns,
-				     .group = RACK_PORT_GROUP};
+				     .group = RACK_PORT_GROUP,
+				     .queues = rack->queues};
 
 	memcpy(eth0.mac, node->mac, sizeof(eth0.mac));
 	memcpy(port.mac, node->mac, sizeof(port.mac));
@@ -224,15 +226,13 @@ static int build_ports(struct build *b)
 
 	for (unsigned int i = 0; i < rack->count; i++) {
 		const struct rack_node *node = &rack->nodes[i];
-		bool bounces = rack->xdp == RACK_NATIVE && node->role == RACK_REPLICA;
-
 		ret = features_off(b->features, b->tor_socket, node->name);
 		if (ret)
 			return failed(node->name, "switch off offloads of its port", ret);
 		rtnl_clsact_add(b->tor_rtnl, node->ifindex);
 		rtnl_ingress_add(b->tor_rtnl, node->ifindex, b->tor.ingress, "tor_ingress");
 		rtnl_port_up(b->tor_rtnl, node->ifindex, TOR_BRIDGE_IFINDEX,
-			     bounces ? b->tor.pass : -1);
+			     tor_bounces(rack, node) ? b->tor.pass : -1);
 		rtnl_fdb_add(b->tor_rtnl, node->ifindex, node->mac);
 	}
 	if (rtnl_commit(b->tor_rtnl))

@@ -28,6 +28,7 @@
 #include "netns/rtnl.h"
 #include "topo/held.h"
 #include "topo/private.h"
+#include "topo/tor.h"
 
 #define FRAMES 16384 /* that can be held at a time */
 #define FRAME_SMALL 2048
@@ -51,6 +52,7 @@
 
 struct wire {
 	const struct rack *rack;
+	struct xsk_umem *memory;
 	struct xsk *x;
 	struct tor_fault_state *state;
 	struct held_set held;
@@ -97,14 +99,6 @@ static int offloads_off(void)
 	return ret;
 }
 
-static int pinned(const struct rack *rack, const char *what)
-{
-	char path[RACK_PATH_MAX];
-	int fd = bpf_obj_get(rack_path(path, rack->name, "bpf/tor/%s", what));
-
-	return fd < 0 ? rack_say("cannot open %s: %s", path, strerror(errno)) : fd;
-}
-
 static void remove_devices(struct rtnl *r)
 {
 	char name[IF_NAMESIZE];
@@ -120,7 +114,7 @@ static int make_devices(const struct rack *rack, struct rtnl *r)
 	struct rtnl_veth_end wire = {
 		.name = WIRE, .ifindex = TOR_WIRE_IFINDEX, .netns = -1, .group = RACK_PORT_GROUP};
 	struct rtnl_veth_end end = {.name = WIRE_END, .ifindex = TOR_WIRE_END_IFINDEX, .netns = -1};
-	int release = pinned(rack, "tor_release"), xdp = pinned(rack, "tor_wire"), ret = -1;
+	int release = tor_pinned(rack, "tor_release"), xdp = tor_pinned(rack, "tor_wire"), ret = -1;
 
 	if (release < 0 || xdp < 0)
 		goto out;
@@ -154,15 +148,16 @@ out:
 static int open_socket(struct wire *w)
 {
 	uint32_t need = FRAME_ROOM + w->rack->mtu + 14 + 4 * 2 + sizeof(struct tor_held);
-	int map = pinned(w->rack, "tor_xsk"), fd, ret;
+	int map = tor_pinned(w->rack, "tor_xsk"), fd, ret;
 	uint32_t zero = 0;
 
 	if (map < 0)
 		return -1;
-	ret = xsk_open(&w->x, TOR_WIRE_END_IFINDEX, FRAMES,
-		       need <= FRAME_SMALL ? FRAME_SMALL : FRAME_LARGE)
+	ret = xsk_umem_open(&w->memory, FRAMES, need <= FRAME_SMALL ? FRAME_SMALL : FRAME_LARGE)
+		      ?: xsk_open(&w->x, w->memory, TOR_WIRE_END_IFINDEX, 0, FRAMES)
 		      ?: held_open(&w->held, FRAMES);
 	if (!ret) {
+		xsk_fill(w->x, FRAMES);
 		fd = xsk_fd(w->x);
 		ret = bpf_map_update_elem(map, &zero, &fd, BPF_ANY);
 	}
@@ -172,7 +167,7 @@ static int open_socket(struct wire *w)
 
 static int map_state(struct wire *w)
 {
-	int fd = pinned(w->rack, "tor_fault_state");
+	int fd = tor_pinned(w->rack, "tor_fault_state");
 
 	if (fd < 0)
 		return -1;
@@ -197,7 +192,8 @@ static void receive(struct wire *w, uint64_t now)
 	for (uint32_t i = 0; i < n; i++) {
 		/* Nothing but the ToR's programs sends here. */
 		memcpy(&trailer,
-		       (char *)xsk_data(w->x, frames[i].addr) + frames[i].len - sizeof(trailer),
+		       (char *)xsk_data(w->memory, frames[i].addr) + frames[i].len -
+			       sizeof(trailer),
 		       sizeof(trailer));
 		held_add(&w->held, &frames[i], &trailer, now);
 	}
@@ -216,13 +212,27 @@ static void wait_for_room(struct wire *w)
 	}
 }
 
+/* Everything that is queued. The kernel takes a few at each call. */
+static int send_all(struct wire *w)
+{
+	while (xsk_unsent(w->x)) {
+		int ret = xsk_kick(w->x);
+
+		if (ret && ret != -EAGAIN && ret != -EBUSY && ret != -ENOBUFS && ret != -EINTR)
+			return ret;
+	}
+	xsk_reap(w->x);
+	xsk_fill(w->x, FRAMES);
+	return 0;
+}
+
 static int release(struct wire *w, uint64_t now)
 {
 	uint32_t n = 0;
 
 	while (n < BATCH && w->held.count && w->held.heap[0].due_ns <= now) {
 		struct held h = held_pop(&w->held);
-		char *end = (char *)xsk_data(w->x, h.frame.addr) + h.frame.len;
+		char *end = (char *)xsk_data(w->memory, h.frame.addr) + h.frame.len;
 
 		/* One that fell behind is due when it was let go. */
 		memcpy(end - sizeof(struct tor_held) + offsetof(struct tor_held, due_ns), &h.due_ns,
@@ -234,7 +244,7 @@ static int release(struct wire *w, uint64_t now)
 		return 0;
 	w->sent += n;
 	wait_for_room(w);
-	return xsk_flush(w->x);
+	return send_all(w);
 }
 
 /* The margin is what sleeping overshoots by on this machine, most of the time. */
@@ -326,6 +336,7 @@ int wire_run(const struct rack *rack, struct daemon *d)
 		ret = work(&w, &awake);
 	}
 	xsk_close(w.x);
+	xsk_umem_close(w.memory);
 	held_close(&w.held);
 	if (w.state)
 		munmap(w.state, sizeof(*w.state));
