@@ -31,7 +31,8 @@ RACE := $(patsubst %.c,$(O)/%.o,$(wildcard race/*.c) bpf/load.c \
 	$(addprefix replica/,elec.c elec_kernel.c neighbour.c wire.c))
 FUZZ := $(patsubst %.c,$(O)/%.o,$(wildcard pytests/fuzz/*.c)) $(O)/bpf/load.o
 NETNS := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard netns/test_*.c),$(wildcard netns/*.c)))
-TOPO := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcard topo/*.c))) $(O)/bpf/load.o
+TOPO := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcard topo/*.c))) \
+	$(O)/bpf/load.o $(O)/replica/status_read.o
 UNITS := $(patsubst %.c,$(B)/%,$(notdir $(wildcard replica/test_*.c netns/test_*.c topo/test_*.c)))
 BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 FUZZERS := decode journal core

@@ -193,20 +193,16 @@ struct nlmsghdr *rtnl_message(struct rtnl *r)
 	return r->open;
 }
 
-int rtnl_dump(struct rtnl *r, uint16_t type, unsigned char family, mnl_cb_t fn, void *arg)
+int rtnl_dump_head(struct rtnl *r, uint16_t type, const void *head, size_t size, mnl_cb_t fn,
+		   void *arg)
 {
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(r->batch);
-	struct rtgenmsg *head;
 	int ret;
 
 	nlh->nlmsg_type = type;
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	nlh->nlmsg_seq = ++r->seq;
-	/* Strict checking wants the whole family header. */
-	head = mnl_nlmsg_put_extra_header(nlh, type == RTM_GETROUTE  ? sizeof(struct rtmsg)
-					       : type == RTM_GETLINK ? sizeof(struct ifinfomsg)
-								     : sizeof(struct ifaddrmsg));
-	head->rtgen_family = family;
+	memcpy(mnl_nlmsg_put_extra_header(nlh, size), head, size);
 	if (mnl_socket_sendto(r->socket, nlh, nlh->nlmsg_len) < 0)
 		return -errno;
 	do {
@@ -216,4 +212,21 @@ int rtnl_dump(struct rtnl *r, uint16_t type, unsigned char family, mnl_cb_t fn, 
 					 mnl_socket_get_portid(r->socket), fn, arg);
 	} while (ret > 0);
 	return ret < 0 ? -errno : 0;
+}
+
+int rtnl_dump(struct rtnl *r, uint16_t type, unsigned char family, mnl_cb_t fn, void *arg)
+{
+	/* Strict checking wants the whole family header, which begins with the family. */
+	union {
+		struct rtgenmsg general;
+		struct rtmsg route;
+		struct ifinfomsg link;
+		struct ifaddrmsg address;
+	} head = {.general.rtgen_family = family};
+
+	return rtnl_dump_head(r, type, &head,
+			      type == RTM_GETROUTE  ? sizeof(head.route)
+			      : type == RTM_GETLINK ? sizeof(head.link)
+						    : sizeof(head.address),
+			      fn, arg);
 }

@@ -19,5 +19,8 @@ struct nlmsghdr *rtnl_message(struct rtnl *r);
 
 /* Ask for a dump and hand every message to `fn`. 0 or -errno. */
 int rtnl_dump(struct rtnl *r, uint16_t type, unsigned char family, mnl_cb_t fn, void *arg);
+/* The same with a family header that says more. */
+int rtnl_dump_head(struct rtnl *r, uint16_t type, const void *head, size_t size, mnl_cb_t fn,
+		   void *arg);
 
 #endif

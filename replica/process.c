@@ -350,7 +350,7 @@ int process_run(struct process *p, const volatile sig_atomic_t *stop)
 		event.kind = VR_EVENT_TICK;
 		step_acks(p);
 		flush(p);
-		if (p->status)
+		if (p->status && event.now_us - p->status->told_us >= STATUS_TELL_US)
 			status_tell(p->status, p->vr, p->index, p->cluster->n, event.now_us);
 		received = receive(p);
 		drain(p);
@@ -361,6 +361,8 @@ int process_run(struct process *p, const volatile sig_atomic_t *stop)
 	}
 	if (!p->failed)
 		p->failed = end_cleanly(p);
+	if (p->status)
+		status_tell(p->status, p->vr, p->index, p->cluster->n, now_us());
 	if (!p->failed)
 		flush(p);
 	return p->failed;

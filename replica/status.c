@@ -66,8 +66,6 @@ static void fill(struct status *s, const struct vr *vr)
 
 void status_tell(struct status *s, const struct vr *vr, uint32_t index, uint32_t n, uint64_t now_us)
 {
-	if (now_us - s->told_us < STATUS_TELL_US)
-		return;
 	__atomic_store_n(&s->sequence, s->sequence + 1, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	s->told_us = now_us;

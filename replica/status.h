@@ -51,6 +51,7 @@ const char *status_name(enum vr_status status);
 
 /* The replica's side: a new page at path. 0 or -errno. */
 int status_open(struct status **s, const char *path);
+/* Cheap, but not for every turn of a loop: see STATUS_TELL_US. */
 void status_tell(struct status *s, const struct vr *vr, uint32_t index, uint32_t n,
 		 uint64_t now_us);
 void status_close(struct status *s); /* NULL is allowed; the file stays, and says who wrote it */

@@ -156,5 +156,6 @@ int cmd_run(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_fault(int argc, char **argv);
 int cmd_steer(int argc, char **argv);
+int cmd_stats(int argc, char **argv);
 
 #endif

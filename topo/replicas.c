@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 
+#include "topo/percpu.h"
 #include "topo/progress.h"
 
 #define READY_MS 30000 /* the verifier may take its time on a loaded machine */
@@ -175,30 +175,16 @@ int replicas_start_all(struct replicas *r)
 static int add_counts(struct replicas *r, const char *node, uint64_t counts[ELEC_R_COUNT])
 {
 	char path[RACK_PATH_MAX];
-	int cpus = libbpf_num_possible_cpus(), fd, ret = -1;
-	uint64_t *value;
+	int fd = bpf_obj_get(rack_path(path, r->rack->name, "bpf/%s/elec_counts", node));
+	int ret = fd < 0 ? fd : 0;
 
-	value = cpus > 0 ? calloc(cpus, sizeof(*value)) : NULL;
-	fd = bpf_obj_get(rack_path(path, r->rack->name, "bpf/%s/elec_counts", node));
-	if (!value || fd < 0) {
-		progress_fail("cannot read the counters of %s: %s: %s", node, path,
-			      strerror(errno));
-		goto out;
-	}
-	for (uint32_t i = 0; i < ELEC_R_COUNT; i++) {
-		if (bpf_map_lookup_elem(fd, &i, value)) {
-			progress_fail("cannot read counter %u of %s: %s", i, node, strerror(errno));
-			goto out;
-		}
-		for (int cpu = 0; cpu < cpus; cpu++)
-			counts[i] += value[cpu];
-	}
-	ret = 0;
-out:
+	for (uint32_t i = 0; !ret && i < ELEC_R_COUNT; i++)
+		ret = percpu_add(fd, i, &counts[i], 1);
 	if (fd >= 0)
 		close(fd);
-	free(value);
-	return ret;
+	return ret ? progress_fail("cannot read the counters of %s: %s: %s", node, path,
+				   strerror(-ret))
+		   : 0;
 }
 
 int replicas_counts(struct replicas *r, uint64_t counts[ELEC_R_COUNT])
