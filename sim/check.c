@@ -196,6 +196,23 @@ void check_truncate(struct node *node, uint64_t op)
 	own->kernel_last = 0; /* of an older view: its leader's ops are not the new one's */
 }
 
+/*
+ * Another's snapshot may take the place of ops that were never committed. What is above it stays
+ * in the log (what differs there goes one by one), and is known by the new chain from now on.
+ */
+static void replace_prefix(struct own_log *own, uint64_t op, uint64_t chain)
+{
+	uint64_t before = own->chain[op];
+
+	own->chain[op] = chain;
+	for (uint64_t at = op + 1; at <= own->last; at++) {
+		uint64_t hash = own->chain[at] ^ mix64(before + 1);
+
+		before = own->chain[at];
+		own->chain[at] = mix64(own->chain[at - 1] + 1) ^ hash;
+	}
+}
+
 void check_snapshot(struct node *node, uint64_t op)
 {
 	struct own_log *own = check_own(node);
@@ -208,8 +225,7 @@ void check_snapshot(struct node *node, uint64_t op)
 		return;
 	}
 	own->base = op;
-	/* Another's snapshot may take the place of ops that were never committed. */
-	own->chain[op] = c->committed[op].chain;
+	replace_prefix(own, op, c->committed[op].chain);
 	if (own->last < op)
 		own->last = op;
 }

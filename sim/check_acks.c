@@ -80,17 +80,27 @@ void check_kernel_ack(struct node *node, const struct frame *ack, uint64_t gate)
 	on_ack(node, m.view, m.opnum, "kernel");
 }
 
+/* Something else than what this view's leader had at some op up to this one was committed. */
+static bool superseded(struct node *node, const struct view_log *log, uint64_t op)
+{
+	uint64_t last = node->sim->check->committed_last;
+
+	if (last > op)
+		last = op;
+	return last && !check_is_committed(node->sim, last, log->chain[last]);
+}
+
 /*
  * What it acked in the last view that it was normal in, in whatever life, is in the log it
- * votes with, unless what was committed since has taken its place (a laggard's transfer).
+ * votes with, unless that can no longer have been committed (a laggard's transfer, or snapshot).
  */
 static void check_promise(struct node *node, uint64_t view)
 {
 	struct own_log *own = check_own(node);
-	uint64_t acked = check_view_log(node, own->normal_view)->acked[node->index], chain;
+	struct view_log *log = check_view_log(node, own->normal_view);
+	uint64_t acked = log->acked[node->index];
 
-	if (check_as_leader(node, own->normal_view, acked) ||
-	    (check_held(node, acked, &chain) && check_is_committed(node->sim, acked, chain)))
+	if (check_as_leader(node, own->normal_view, acked) || superseded(node, log, acked))
 		return;
 	violation(node->sim, "S1", "r%u votes for view %" PRIu64 " with %" PRIu64
 		  " ops, without op %" PRIu64 ", which it acked in view %" PRIu64, node->index, view,
@@ -146,7 +156,7 @@ void check_sent(struct node *node, const uint8_t *data, size_t len)
 		check_vote(node, &m);
 		return;
 	}
-	s->result->acks_user++;
+	s->result->acks_user += m.opnum != 0; /* 0: the answer to a heartbeat */
 	if (check_room(node, m.opnum))
 		on_ack(node, m.view, m.opnum, "process");
 }

@@ -134,15 +134,16 @@ void client_timer(struct sim *s, uint32_t i)
 	transmit(s, c);
 }
 
-/* Fragments of a reply over 9000 bytes are put together here, in whatever order they come. */
-static const uint8_t *whole(struct client *c, const uint8_t *data, size_t *len)
+/* Fragments of a reply over 9000 bytes are put together here, in whatever order one sender's come. */
+static const uint8_t *whole(struct client *c, uint32_t from, const uint8_t *data, size_t *len)
 {
 	struct wire_fragment f;
 
 	if (wire_decode_fragment(&f, data, *len) != WIRE_OK || f.total + 4 > sizeof(c->reply) ||
 	    f.offset + f.len > f.total)
 		return NULL;
-	if (c->reply_id != f.id) {
+	if (c->reply_from != from || c->reply_id != f.id) {
+		c->reply_from = from;
 		c->reply_id = f.id;
 		c->reply_got = 0;
 	}
@@ -155,7 +156,7 @@ static const uint8_t *whole(struct client *c, const uint8_t *data, size_t *len)
 	return c->reply;
 }
 
-static void on_reply(struct sim *s, struct client *c, const uint8_t *data, size_t len)
+static void on_reply(struct sim *s, struct client *c, uint32_t from, const uint8_t *data, size_t len)
 {
 	struct operation *o = &s->operations[c->operation];
 	struct message reply;
@@ -163,7 +164,7 @@ static void on_reply(struct sim *s, struct client *c, const uint8_t *data, size_
 	struct entry none;
 
 	if (wire_decode_head(&head, data, len) == WIRE_OK && head.kind == WIRE_FRAGMENT)
-		data = whole(c, data, &len);
+		data = whole(c, from, data, &len);
 	if (!data || message_decode(&reply, data, len, &none, 1) != WIRE_OK ||
 	    reply.kind != WIRE_REPLY || !c->busy || reply.reqid != c->reqid)
 		return;
@@ -184,7 +185,8 @@ void client_receive(struct sim *s, uint32_t i, struct frame *f)
 {
 	if (net_accepts(s, s->n + i, f)) {
 		detail(s, "arrive %s", trace_frame(f));
-		on_reply(s, &s->client[i], f->data + NET_PAYLOAD_AT, f->len - NET_PAYLOAD_AT);
+		on_reply(s, &s->client[i], net_sender(f), f->data + NET_PAYLOAD_AT,
+			 f->len - NET_PAYLOAD_AT);
 	}
 	unneed(f);
 }

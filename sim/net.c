@@ -144,6 +144,11 @@ bool net_accepts(const struct sim *s, uint32_t node, const struct frame *f)
 	return !udp->check || udp_sum(ip, udp, f->len - 34) == 0xffff;
 }
 
+uint32_t net_sender(const struct frame *f)
+{
+	return ((const struct iphdr *)(f->data + 14))->saddr;
+}
+
 int net_node(const struct sim *s, uint32_t addr, uint16_t port)
 {
 	int node = node_at(s, ntohl(addr) - NET);

@@ -166,30 +166,28 @@ static void revive(struct node *node)
 		node_start(node);
 }
 
-/* One shape of a partition. */
-static void cut(struct sim *s, uint32_t one)
+/* Shapes of a partition, around one replica. */
+enum shape { ALONE, REPLICAS, DEAF, MUTE, LINK, SIDES, SHAPES };
+
+static void cut(struct sim *s, uint32_t one, enum shape shape)
 {
 	uint32_t all = s->n + s->clients, side = rng_next(&s->rng_plan);
-	uint32_t shape = rng_below(&s->rng_plan, 8), other = rng_below(&s->rng_plan, s->n);
+	uint32_t other = rng_below(&s->rng_plan, s->n);
 	static const char *const shapes[] = {"cut off",	     "cut off from replicas",
 					     "hears nobody", "is heard by nobody",
 					     "one link cut", "two sides"};
 
-	/* The most telling one, more often: the leader lives, and one of the others does not know.
-	 */
-	if (shape > 5)
-		shape = 4;
 	story(s, "r%u %s", one, shapes[shape]);
 	for (uint32_t i = 0; i < all; i++) {
 		for (uint32_t j = 0; j < all; j++) {
 			bool from = i == one, to = j == one, replicas = i < s->n && j < s->n, now;
 
-			now = shape == 0   ? from != to
-			      : shape == 1 ? from != to && replicas
-			      : shape == 2 ? to && replicas
-			      : shape == 3 ? from && replicas
-			      : shape == 4 ? (from && j == other) || (to && i == other)
-					   : (side >> i & 1) != (side >> j & 1);
+			now = shape == ALONE	  ? from != to
+			      : shape == REPLICAS ? from != to && replicas
+			      : shape == DEAF	  ? to && replicas
+			      : shape == MUTE	  ? from && replicas
+			      : shape == LINK	  ? (from && j == other) || (to && i == other)
+						  : (side >> i & 1) != (side >> j & 1);
 			s->net.cut[i][j] |= now && i != j;
 		}
 	}
@@ -224,6 +222,7 @@ static void storm(struct sim *s, enum sim_fault kind)
 static void begin(struct sim *s, struct fault *f)
 {
 	struct node *node;
+	uint32_t shape;
 
 	f->victim = victim(s);
 	node = &s->node[f->victim];
@@ -232,7 +231,9 @@ static void begin(struct sim *s, struct fault *f)
 	s->result->faults[f->kind]++;
 	switch (f->kind) {
 	case SIM_FAULT_PARTITION:
-		cut(s, f->victim);
+		/* The most telling one, more often: the leader lives, and another does not know. */
+		shape = rng_below(&s->rng_plan, 8);
+		cut(s, f->victim, shape < SHAPES ? shape : LINK);
 		break;
 	case SIM_FAULT_ALL:
 		for (uint32_t i = 0; i < s->n; i++)
@@ -270,8 +271,7 @@ static void end(struct sim *s, struct fault *f)
 
 	switch (f->kind) {
 	case SIM_FAULT_PARTITION:
-		story(s, "links whole again");
-		memset(s->net.cut, 0, sizeof(s->net.cut));
+		plan_mend(s);
 		break;
 	case SIM_FAULT_ALL:
 		for (uint32_t i = 0; i < s->n; i++)
@@ -310,6 +310,30 @@ void plan_event(struct sim *s, const struct event *event)
 	}
 	end(s, f);
 	s->plan_active--;
+}
+
+void plan_mend(struct sim *s)
+{
+	story(s, "links whole again");
+	memset(s->net.cut, 0, sizeof(s->net.cut));
+}
+
+/* Who has no memory yet is cut off in its own way: two at a time may be more than f. */
+bool plan_cut_one(struct sim *s)
+{
+	struct vr_info info;
+
+	if (!(s->o.faults & 1 << SIM_FAULT_PARTITION) || s->n < 3)
+		return false;
+	for (uint32_t i = 0; i < s->n; i++) {
+		if (!s->node[i].vr)
+			return false;
+		vr_info(s->node[i].vr, &info);
+		if (info.status == VR_RECOVERING)
+			return false;
+	}
+	cut(s, victim(s), rng_below(&s->rng_plan, SIDES));
+	return true;
 }
 
 void plan_heal(struct sim *s)

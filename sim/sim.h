@@ -177,6 +177,8 @@ struct frame *net_frame(struct sim *s, uint32_t from, uint32_t to, const uint8_t
 void net_send(struct sim *s, uint32_t from, struct frame *f);
 /* As the stack would: is this frame whole, right and to this node's port? */
 bool net_accepts(const struct sim *s, uint32_t node, const struct frame *f);
+/* Address that it comes from, network order. */
+uint32_t net_sender(const struct frame *f);
 /* Node at this address and port (network order), -1: none. */
 int net_node(const struct sim *s, uint32_t addr, uint16_t port);
 
@@ -274,7 +276,8 @@ struct client {
 	uint32_t operation;  /* in flight */
 	uint32_t len;
 	uint8_t message[16384];
-	uint64_t reply_id;  /* a reply in fragments */
+	uint32_t reply_from; /* a reply in fragments: whose, which, */
+	uint64_t reply_id;
 	uint32_t reply_got; /* bits: the pieces that are there */
 	uint8_t reply[32768];
 };
@@ -332,6 +335,9 @@ void plan_open(struct sim *s);
 void plan_progress(struct sim *s); /* an operation was done */
 void plan_event(struct sim *s, const struct event *event);
 void plan_heal(struct sim *s); /* the end of all faults */
+/* Cuts off one replica, in some way in which the others can go on; false: not in this seed. */
+bool plan_cut_one(struct sim *s);
+void plan_mend(struct sim *s);
 bool plan_done(const struct sim *s);
 
 struct fault {
