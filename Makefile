@@ -40,7 +40,7 @@ BENCH := $(B)/loop $(patsubst bench/%.bpf.c,$(B)/bench/%.bpf.o,$(wildcard bench/
 SCRIPTS := $(patsubst topo/%.py,$(B)/%.py,$(wildcard topo/*.py))
 PROGRAMS := $(B)/rack $(B)/replica $(B)/client $(B)/journal $(B)/sim
 
-.PHONY: all run experiments test kill-test bench-wire sim sim-planted race test-kernel bench conformance mutants fuzz fuzz-decode shell format clean help deps-build deps-test deps-fuzz deps-kernel programs units
+.PHONY: all run experiments test kill-test bench-wire sim sim-planted race test-kernel bench conformance mutants fuzz fuzz-decode shell format clean help programs units
 all: deps-build ## build everything into build/ (installs missing packages)
 	$(Q)$(MAKE) programs
 
@@ -97,6 +97,15 @@ bench: deps-build deps-test ## every figure of speed beside its floor; QUICK=1 f
 kill-test: all deps-test ## SIGKILL to any process at KILLS=200 random moments of up, run, down: is anything left? SEED=n
 	$(Q)tools/kill-test $(B) $(or $(KILLS),200) $(SEED)
 
+.PHONY: bench-growth soak
+bench-growth: deps-build deps-test deps-bench ## speed against value size, replicas and clients: tables, docs/growth-*.svg
+	$(Q)$(MAKE) programs $(BENCH)
+	$(Q)python3 bench/growth.py
+
+soak: deps-build deps-test ## full load for MINUTES=10: memory and latency at start and end
+	$(Q)$(MAKE) programs $(BENCH)
+	$(Q)python3 bench/soak.py $(or $(MINUTES),10)
+
 bench-wire: deps-build deps-test ## how late the switch releases packets that a fault rule delays
 	$(Q)$(MAKE) programs
 	$(Q)python3 pytests/bench_wire.py
@@ -104,14 +113,8 @@ bench-wire: deps-build deps-test ## how late the switch releases packets that a 
 shell: all ## a prompt inside the rack
 	$(Q)$(B)/rack shell topo/rack3.yaml
 
-deps-build:
-	$(Q)tools/packages build
-deps-test:
-	$(Q)tools/packages test
-deps-kernel:
-	$(Q)tools/packages kernel
-deps-fuzz:
-	$(Q)tools/packages fuzz
+deps-%: # what packages.txt lists under this name
+	$(Q)tools/packages $*
 
 programs: $(PROGRAMS) $(SCRIPTS) $(BPF) $(B)/py/vr_pb2.py
 units: $(addprefix $(B)/,$(notdir $(UNITS))) $(B)/fuzz $(B)/race
