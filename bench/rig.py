@@ -200,6 +200,21 @@ class Cluster:
             raise Failure("the client failed: %s" % self.log.read().decode(errors="replace").strip())
         return json.loads(said), cpu
 
+    @contextlib.contextmanager
+    def endless_client(self, clients):
+        """(process, file of its progress lines): a load for as long as the caller wants."""
+        read, write = os.pipe()
+        process = self.rig.start("c0", [os.path.join(BUILD, "client"), "--config", self.config, "--clients", clients,
+                                        "--seconds", 1000000, "--progress-fd", write], stderr=self.log,
+                                 pass_fds=[write])
+        os.close(write)
+        try:
+            with os.fdopen(read) as lines:
+                yield process, lines
+        finally:
+            process.terminate()
+            process.communicate()
+
     def reports(self):
         """What each replica says of itself."""
         out = []

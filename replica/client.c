@@ -58,7 +58,8 @@ static int parse(struct settings *s, int argc, char **argv)
 		 .max = INT64_MAX},
 		{"give-up", "S", "fail after so long without any reply (10)", .number = &s->give_up,
 		 .min = 1, .max = 1000000},
-		{"progress-fd", "FD", "write '<operations> <operations/s> <p99 us>' lines there",
+		{"progress-fd", "FD",
+		 "write '<operations> <operations/s> <p99 us>' lines there, the last two of 200 ms",
 		 .number = &s->progress_fd, .max = 1 << 20},
 		{"history", "FILE", "write each operation there, one JSON object a line",
 		 .text = &s->history},
@@ -126,9 +127,9 @@ static void print_result(const struct settings *s)
 	       result.wrong);
 }
 
-static void on_progress(const struct load_result *r, double rate)
+static void on_progress(const struct load_result *r, double rate, uint64_t p99_ns)
 {
-	double p99 = us(histogram_percentile(&r->latency_ns, 0.99));
+	double p99 = us(p99_ns);
 
 	if (progress_fd >= 0)
 		dprintf(progress_fd, "%" PRIu64 " %.0f %.1f\n", r->done, rate, p99);

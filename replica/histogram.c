@@ -36,17 +36,26 @@ void histogram_add(struct histogram *h, uint64_t value)
 
 uint64_t histogram_percentile(const struct histogram *h, double fraction)
 {
-	double share = fraction * (double)h->count;
+	static const struct histogram empty;
+
+	return histogram_percentile_since(h, &empty, fraction);
+}
+
+uint64_t histogram_percentile_since(const struct histogram *h, const struct histogram *before,
+				    double fraction)
+{
+	uint64_t count = h->count - before->count;
+	double share = fraction * (double)count;
 	uint64_t rank = (uint64_t)share, seen = 0;
 
 	rank += (double)rank < share; /* round up */
-	for (unsigned int i = 0; i < HISTOGRAM_BUCKETS; i++) {
-		seen += h->bucket[i];
+	for (unsigned int i = 0; count && i < HISTOGRAM_BUCKETS; i++) {
+		seen += h->bucket[i] - before->bucket[i];
 		if (seen >= rank && seen) {
 			uint64_t last = bucket_last(i);
 
 			return last < h->max ? last : h->max;
 		}
 	}
-	return h->max;
+	return count ? h->max : 0;
 }

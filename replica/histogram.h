@@ -25,5 +25,8 @@ void histogram_add(struct histogram *h, uint64_t value);
  * 0 when empty.
  */
 uint64_t histogram_percentile(const struct histogram *h, double fraction);
+/* The same of the values added since *h was *before. */
+uint64_t histogram_percentile_since(const struct histogram *h, const struct histogram *before,
+				    double fraction);
 
 #endif

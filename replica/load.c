@@ -60,7 +60,8 @@ struct load {
 
 	uint64_t srtt_ns, rttvar_ns; /* round trips, 0: none yet */
 	uint64_t start_ns, last_reply_ns, next_tick_ns;
-	uint64_t progress_ns, progress_done; /* at the last progress */
+	uint64_t progress_ns; /* of the last progress */
+	struct histogram progress_latency_ns;
 
 	unsigned int queued; /* requests that leave with the next flush */
 	struct mmsghdr out[BATCH];
@@ -292,13 +293,14 @@ static int receive(struct load *l)
 
 static void show_progress(struct load *l, uint64_t now)
 {
-	uint64_t done = l->result->done;
+	const struct histogram *all = &l->result->latency_ns;
+	uint64_t done = all->count - l->progress_latency_ns.count;
 
 	l->result->elapsed_ns = now - l->start_ns;
-	l->o->progress(l->result, (double)(done - l->progress_done) * SECOND_NS /
-					  (double)(now - l->progress_ns));
+	l->o->progress(l->result, (double)done * SECOND_NS / (double)(now - l->progress_ns),
+		       histogram_percentile_since(all, &l->progress_latency_ns, 0.99));
 	l->progress_ns = now;
-	l->progress_done = done;
+	l->progress_latency_ns = *all;
 }
 
 static bool finished(struct load *l, uint64_t now)

@@ -39,8 +39,9 @@ struct load_options {
 	uint64_t seed;		 /* of keys and operations; client ids are always random */
 	uint32_t give_up_s;	 /* fail when no reply at all came for so long */
 	const volatile sig_atomic_t *stop; /* not 0: end at the next chance */
-	/* Called five times a second, unless NULL: the result so far, ops/s since the last call. */
-	void (*progress)(const struct load_result *result, double ops_per_s);
+	/* Called five times a second, unless NULL: the result so far; rate and p99 since the last
+	 * call. */
+	void (*progress)(const struct load_result *result, double ops_per_s, uint64_t p99_ns);
 };
 
 /*

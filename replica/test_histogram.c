@@ -112,6 +112,22 @@ static void test_within_one_percent(void **state)
 	}
 }
 
+static void test_since(void **state)
+{
+	static struct histogram before;
+
+	(void)state;
+	for (uint64_t i = 1; i <= 100; i++)
+		histogram_add(&h, i);
+	before = h;
+	assert_int_equal(histogram_percentile_since(&h, &before, 0.5), 0);
+	for (uint64_t i = 201; i <= 220; i++)
+		histogram_add(&h, i);
+	assert_int_equal(histogram_percentile_since(&h, &before, 0.5), 210);
+	assert_int_equal(histogram_percentile_since(&h, &before, 1), 220);
+	assert_int_equal(histogram_percentile(&h, 0.5), 60);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -120,6 +136,7 @@ int main(void)
 		cmocka_unit_test_setup(test_small_values_are_exact, empty_histogram),
 		cmocka_unit_test_setup(test_edges, empty_histogram),
 		cmocka_unit_test_setup(test_within_one_percent, empty_histogram),
+		cmocka_unit_test_setup(test_since, empty_histogram),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
