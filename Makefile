@@ -133,7 +133,7 @@ $(B)/%.py: topo/%.py
 	$(Q)cp $< $@
 $(B)/rack: $(TOPO) $(NETNS)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -pthread -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf -lm
+	$(Q)$(CC) $(LDFLAGS) -pthread -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf -lm -lncursesw -ltinfo
 $(B)/loop: $(O)/bench/loop.o $(REPLICA)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf

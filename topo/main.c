@@ -30,6 +30,8 @@ static const struct command {
 	 "[--between T1 T2] ACTION | ls | rm ID | clear | partition [--one-way] N,N / N,N | heal",
 	 "ACTION on packets in the switch: drop, duplicate, corrupt, delay D [jitter J], reorder "
 	 "K, rate R"},
+	{"top", cmd_top, "RACK [--interval SECONDS] [--once | --count N]",
+	 "what happens in a rack, live; lines when not on a terminal"},
 	{"stats", cmd_stats, "RACK --json [--for SECONDS] [--links on|off]",
 	 "everything that is counted; --for looks so long first, --links on counts from now on"},
 };

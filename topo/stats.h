@@ -9,6 +9,7 @@
 #ifndef PAXRACK_STATS_H
 #define PAXRACK_STATS_H
 
+#include <linux/bpf.h>
 #include <stdio.h>
 
 #include "bpf/fault.h"
@@ -53,7 +54,7 @@ struct stats_program {
 	uint32_t id;
 	char name[16];
 	enum stats_hook hook;
-	bool ours;
+	bool ours, counts; /* it is the rack's own; it counts its verdicts itself */
 	uint8_t attached;     /* XDP: as in struct look_link */
 	enum stats_side side; /* the first place */
 	unsigned int node, places;

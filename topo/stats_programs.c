@@ -105,14 +105,19 @@ static void count_replica(struct stats_program *p, const struct stats_replica *r
 
 static void count_switch(struct stats_program *p, const struct stats *s, unsigned int nodes)
 {
+	static const uint8_t verdict[TOR_R_COUNT] = {
+		[TOR_R_REDIRECT] = STATS_REDIRECT, [TOR_R_HELD] = STATS_REDIRECT,
+		[TOR_R_HAIRPIN] = STATS_SHOT,	   [TOR_R_NO_PORT] = STATS_SHOT,
+		[TOR_R_SHORT] = STATS_SHOT,	   [TOR_R_VLAN_DEPTH] = STATS_SHOT,
+		[TOR_R_SPOOF_MAC] = STATS_SHOT,	   [TOR_R_SPOOF_IP] = STATS_SHOT,
+		[TOR_R_SPOOF_IP6] = STATS_SHOT,	   [TOR_R_SPOOF_ARP] = STATS_SHOT,
+		[TOR_R_FAULT] = STATS_SHOT, /* others are left to the bridge: STATS_OK */
+	};
+
 	for (unsigned int i = 0; i < nodes; i++) {
 		for (unsigned int reason = 0; reason < TOR_R_COUNT; reason++) {
-			bool redirect = reason == TOR_R_REDIRECT || reason == TOR_R_HELD;
-			bool ok = reason == TOR_R_BRIDGE || reason == TOR_R_FLOOD;
-
-			p->verdict[redirect ? STATS_REDIRECT
-				   : ok	    ? STATS_OK
-					    : STATS_SHOT] += s->node[i].reasons[reason];
+			if (reason != TOR_R_XDP && reason != TOR_R_AFXDP) /* tor_steer's */
+				p->verdict[verdict[reason]] += s->node[i].reasons[reason];
 		}
 	}
 	p->known = ALL_KNOWN;
@@ -135,8 +140,9 @@ static void count_device(struct stats_program *p, const struct stats_end *end)
 
 /* ---- who they are ---- */
 
+/* The switch's own that are attached to ports. */
 struct ids {
-	uint32_t ingress, pass;
+	uint32_t ingress, pass, steer;
 };
 
 static uint32_t pinned_program(const struct rack *rack, const char *name)
@@ -191,7 +197,8 @@ static int add_program(struct stats *s, const struct rack *rack, const struct id
 		close(counts);
 	if (!p->id)
 		return 0;
-	p->ours = replicas || p->id == ids->ingress || p->id == ids->pass;
+	p->counts = replicas || p->id == ids->ingress;
+	p->ours = p->counts || p->id == ids->pass || p->id == ids->steer;
 	if (replicas)
 		count_replica(p, &s->replica[node->number]);
 	else if (p->id == ids->ingress)
@@ -229,8 +236,7 @@ static int at_place(struct stats *s, const struct rack *rack, const struct ids *
 	if (!p)
 		return ret;
 	p->places++;
-	if (hook == STATS_XDP && end->link.attached == XDP_ATTACHED_DRV &&
-	    (!p->ours || id == ids->pass))
+	if (hook == STATS_XDP && end->link.attached == XDP_ATTACHED_DRV && !p->counts)
 		count_device(p, end);
 	return 0;
 }
@@ -289,7 +295,7 @@ static int take_exceptions(struct stats *s, const struct rack *rack)
 		if (s->watched)
 			p->known |= 1 << XDP_ABORTED;
 		/* a device counts what was aborted as dropped */
-		if (p->verdict[XDP_DROP] >= p->verdict[XDP_ABORTED] && !p->ours)
+		if (!p->counts && p->verdict[XDP_DROP] >= p->verdict[XDP_ABORTED])
 			p->verdict[XDP_DROP] -= p->verdict[XDP_ABORTED];
 	}
 	return ret;
@@ -297,7 +303,8 @@ static int take_exceptions(struct stats *s, const struct rack *rack)
 
 int stats_take_programs(struct stats *s, const struct rack *rack)
 {
-	struct ids ids = {pinned_program(rack, "tor_ingress"), pinned_program(rack, "tor_pass")};
+	struct ids ids = {pinned_program(rack, "tor_ingress"), pinned_program(rack, "tor_pass"),
+			  pinned_program(rack, "tor_steer")};
 	int ret = 0;
 
 	for (unsigned int side = 0; side < STATS_SIDES; side++) {
