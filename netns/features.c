@@ -16,6 +16,7 @@
 struct features {
 	unsigned int blocks;
 	struct ethtool_set_features_block off[BLOCKS]; /* valid: to be switched off */
+	struct ethtool_gstrings *names;
 };
 
 static const char *const prefixes[] = {
@@ -81,14 +82,14 @@ int features_open(struct features **out, int socket, const char *iface)
 		ret = -errno;
 		goto out;
 	}
+	f->names = names;
 	f->blocks = (set.count + 31) / 32;
 	for (__u32 i = 0; i < set.count; i++) {
 		if (is_offload((const char *)names->data + i * ETH_GSTRING_LEN))
 			f->off[i / 32].valid |= 1u << (i % 32);
 	}
 	*out = f;
-	f = NULL;
-	ret = 0;
+	return 0;
 out:
 	free(names);
 	free(f);
@@ -97,7 +98,22 @@ out:
 
 void features_close(struct features *features)
 {
+	if (features)
+		free(features->names);
 	free(features);
+}
+
+/* What the kernel answers to ETHTOOL_GFEATURES. */
+struct switches {
+	struct ethtool_gfeatures head;
+	struct ethtool_get_features_block block[BLOCKS];
+};
+
+static int get(const struct features *features, int socket, const char *iface,
+	       struct switches *switches)
+{
+	switches->head = (struct ethtool_gfeatures){ETHTOOL_GFEATURES, features->blocks};
+	return call(socket, iface, switches) < 0 ? -errno : 0;
 }
 
 int features_off(const struct features *features, int socket, const char *iface)
@@ -106,17 +122,18 @@ int features_off(const struct features *features, int socket, const char *iface)
 		struct ethtool_sfeatures head;
 		struct ethtool_set_features_block block[BLOCKS];
 	} set = {.head = {.cmd = ETHTOOL_SFEATURES, .size = features->blocks}};
-	struct {
-		struct ethtool_gfeatures head;
-		struct ethtool_get_features_block block[BLOCKS];
-	} get = {.head = {.cmd = ETHTOOL_GFEATURES, .size = features->blocks}};
+	struct switches now;
+	int ret;
 
 	memcpy(set.block, features->off, sizeof(set.block));
 	/* A positive answer says that some of them cannot change: fine when they are off. */
-	if (call(socket, iface, &set) < 0 || call(socket, iface, &get) < 0)
+	if (call(socket, iface, &set) < 0)
 		return -errno;
+	ret = get(features, socket, iface, &now);
+	if (ret)
+		return ret;
 	for (unsigned int i = 0; i < features->blocks; i++) {
-		if (get.block[i].active & features->off[i].valid)
+		if (now.block[i].active & features->off[i].valid)
 			return -EOPNOTSUPP;
 	}
 	return 0;
@@ -127,4 +144,34 @@ int features_gro(int socket, const char *iface, bool on)
 	struct ethtool_value set = {.cmd = ETHTOOL_SGRO, .data = on};
 
 	return call(socket, iface, &set) ? -errno : 0;
+}
+
+int features_each(const struct features *features, int socket, const char *iface, features_fn fn,
+		  void *arg)
+{
+	struct switches now;
+	int ret = get(features, socket, iface, &now);
+
+	for (__u32 i = 0; i < features->names->len && !ret; i++) {
+		const __u32 bit = 1u << (i % 32);
+		const struct feature feature = {
+			.name = (const char *)features->names->data + i * ETH_GSTRING_LEN,
+			.offload = features->off[i / 32].valid & bit,
+			.on = now.block[i / 32].active & bit,
+			.asked = now.block[i / 32].requested & bit,
+		};
+
+		fn(arg, &feature);
+	}
+	return ret;
+}
+
+int features_driver(int socket, const char *iface, char driver[32])
+{
+	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
+
+	if (call(socket, iface, &info))
+		return -errno;
+	memcpy(driver, info.driver, 32);
+	return 0;
 }

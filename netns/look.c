@@ -4,7 +4,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/ethtool.h>
+#include <linux/if_bridge.h>
 #include <linux/if_link.h>
+#include <linux/neighbour.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/sockios.h>
@@ -36,10 +38,33 @@ static void read_xdp(struct look_link *link, const struct nlattr *xdp)
 	}
 }
 
+static void read_mac(uint8_t mac[6], const struct nlattr *attr)
+{
+	if (mnl_attr_get_payload_len(attr) == 6)
+		memcpy(mac, mnl_attr_get_payload(attr), 6);
+}
+
+/* What only a port of a bridge has. */
+static void read_port(struct look_link *link, const struct nlattr *info)
+{
+	const struct nlattr *attr, *port;
+
+	mnl_attr_for_each_nested(attr, info)
+	{
+		if (mnl_attr_get_type(attr) != IFLA_INFO_SLAVE_DATA)
+			continue;
+		mnl_attr_for_each_nested(port, attr)
+		{
+			if (mnl_attr_get_type(port) == IFLA_BRPORT_STATE)
+				link->forwards = mnl_attr_get_u8(port) == BR_STATE_FORWARDING;
+		}
+	}
+}
+
 static int on_link(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct ifinfomsg *head = mnl_nlmsg_get_payload(nlh);
-	struct look_link link = {.ifindex = head->ifi_index};
+	struct look_link link = {.ifindex = head->ifi_index, .up = head->ifi_flags & IFF_UP};
 	struct rtnl_link_stats64 stats = {};
 	struct links *links = arg;
 	const struct nlattr *attr;
@@ -59,6 +84,18 @@ static int on_link(const struct nlmsghdr *nlh, void *arg)
 		case IFLA_XDP:
 			read_xdp(&link, attr);
 			break;
+		case IFLA_ADDRESS:
+			read_mac(link.mac, attr);
+			break;
+		case IFLA_MTU:
+			link.mtu = mnl_attr_get_u32(attr);
+			break;
+		case IFLA_MASTER:
+			link.master = mnl_attr_get_u32(attr);
+			break;
+		case IFLA_LINKINFO:
+			read_port(&link, attr);
+			break;
 		}
 	}
 	link.rx_packets = stats.rx_packets;
@@ -76,6 +113,51 @@ int look_links(struct rtnl *r, look_link_fn fn, void *arg)
 	struct links links = {fn, arg};
 
 	return rtnl_dump(r, RTM_GETLINK, AF_UNSPEC, on_link, &links);
+}
+
+/* ---- neighbours ---- */
+
+struct neighbours {
+	look_neighbour_fn fn;
+	void *arg;
+};
+
+static int on_neighbour(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct ndmsg *head = mnl_nlmsg_get_payload(nlh);
+	struct look_neighbour one = {.ifindex = head->ndm_ifindex,
+				     .fixed = head->ndm_state & (NUD_PERMANENT | NUD_NOARP),
+				     .sticky = head->ndm_flags & NTF_STICKY};
+	struct neighbours *neighbours = arg;
+	const struct nlattr *attr;
+
+	mnl_attr_for_each(attr, nlh, sizeof(*head))
+	{
+		if (mnl_attr_get_type(attr) == NDA_LLADDR)
+			read_mac(one.mac, attr);
+		else if (mnl_attr_get_type(attr) == NDA_DST && head->ndm_family == AF_INET)
+			one.addr = mnl_attr_get_u32(attr);
+	}
+	neighbours->fn(neighbours->arg, &one);
+	return MNL_CB_OK;
+}
+
+static int neighbours(struct rtnl *r, unsigned char family, look_neighbour_fn fn, void *arg)
+{
+	const struct ndmsg head = {.ndm_family = family};
+	struct neighbours neighbours = {fn, arg};
+
+	return rtnl_dump_head(r, RTM_GETNEIGH, &head, sizeof(head), on_neighbour, &neighbours);
+}
+
+int look_neighbours(struct rtnl *r, look_neighbour_fn fn, void *arg)
+{
+	return neighbours(r, AF_INET, fn, arg);
+}
+
+int look_bridges(struct rtnl *r, look_neighbour_fn fn, void *arg)
+{
+	return neighbours(r, AF_BRIDGE, fn, arg);
 }
 
 /* ---- programs of traffic control ---- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What a namespace's devices have counted and which programs are attached to them. */
+/* What is in a namespace: its devices, what they have counted, programs on them, neighbours. */
 #ifndef PAXRACK_NETNS_LOOK_H
 #define PAXRACK_NETNS_LOOK_H
 
@@ -9,8 +9,11 @@
 #include "netns/rtnl.h"
 
 struct look_link {
-	int ifindex;
+	int ifindex, master; /* master: of the bridge that it is a port of, or 0 */
 	char name[IF_NAMESIZE];
+	uint8_t mac[6];
+	uint32_t mtu;	   /* bytes */
+	bool up, forwards; /* forwards: as a port of a bridge */
 	uint64_t rx_packets, rx_bytes, rx_dropped, tx_packets, tx_bytes, tx_dropped;
 	uint32_t xdp;	  /* id of its XDP program; 0: none */
 	uint8_t attached; /* XDP_ATTACHED_DRV, _SKB, _HW, _MULTI */
@@ -19,6 +22,20 @@ struct look_link {
 /* Each device of the namespace. 0 or -errno. */
 typedef void (*look_link_fn)(void *arg, const struct look_link *link);
 int look_links(struct rtnl *r, look_link_fn fn, void *arg);
+
+/* Who is known at which MAC. */
+struct look_neighbour {
+	int ifindex;   /* of the device behind which it is */
+	uint32_t addr; /* network order; 0 in a bridge's table */
+	uint8_t mac[6];
+	bool fixed;  /* not learnt, and never forgotten */
+	bool sticky; /* in a bridge's table: it moves to no other port */
+};
+
+/* IPv4 neighbours; what bridges know. 0 or -errno. */
+typedef void (*look_neighbour_fn)(void *arg, const struct look_neighbour *neighbour);
+int look_neighbours(struct rtnl *r, look_neighbour_fn fn, void *arg);
+int look_bridges(struct rtnl *r, look_neighbour_fn fn, void *arg);
 
 /* Ids of the BPF programs at a device's clsact, in the order in which they run. */
 #define LOOK_FILTERS_MAX 8

@@ -5,6 +5,7 @@
 #define PAXRACK_NS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /*
  * Make a network namespace, mount it on the new file `path`, stay in it, with IPv6
@@ -31,5 +32,22 @@ void features_close(struct features *features);
 int features_off(const struct features *features, int socket, const char *iface);
 /* Generic receive offload alone: a veth that has it polls (NAPI), as one with XDP does. */
 int features_gro(int socket, const char *iface, bool on);
+
+/* Every switch of a device. What is on and was not asked for is the kernel's own doing. */
+struct feature {
+	const char *name; /* the kernel's: "tx-checksum-ip-generic" */
+	bool offload;	  /* features_off() switches it off */
+	bool on, asked;
+};
+typedef void (*features_fn)(void *arg, const struct feature *feature);
+int features_each(const struct features *features, int socket, const char *iface, features_fn fn,
+		  void *arg);
+/* Name of a device's driver, e.g. "veth". */
+int features_driver(int socket, const char *iface, char driver[32]);
+/*
+ * What a device of the calling thread's namespace can do with XDP: NETDEV_XDP_ACT_* of the
+ * kernel. -ENOENT: this kernel (before 6.3) does not tell.
+ */
+int features_xdp(int ifindex, uint64_t *can);
 
 #endif
