@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #include <bpf/libbpf.h>
 
 #include "bpf/load.h"
+#include "topo/mounts.h"
 #include "watch.skel.h"
 
 struct watch {
@@ -24,65 +24,65 @@ struct watch {
 	pthread_t thread;
 };
 
-/*
- * The kernel's list of tracepoints. It need not be mounted anywhere, and if it is, somebody may
- * unmount it: so a mount that has no place in any tree.
- */
-static int tracefs(void)
-{
-	int fs = fsopen("tracefs", FSOPEN_CLOEXEC), mount = -1;
-
-	if (fs < 0)
-		return -1;
-	if (!fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
-		mount = fsmount(fs, FSMOUNT_CLOEXEC, 0);
-	close(fs);
-	return mount;
-}
-
-static int tracepoint_open(int tracefs, const char *name)
+/* The kernel's list of tracepoints is a file system. An event, or -errno. */
+static int tracepoint_open(const char *name)
 {
 	struct perf_event_attr attr = {
 		.type = PERF_TYPE_TRACEPOINT, .size = sizeof(attr), .sample_period = 1};
+	int tracefs = mount_loose("tracefs"), fd, event;
 	char path[64], text[16] = "";
-	int fd;
 	ssize_t n;
 
+	if (tracefs < 0)
+		return tracefs;
 	snprintf(path, sizeof(path), "events/xdp/%s/id", name);
 	fd = openat(tracefs, path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n <= 0)
-		return -1;
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	event = n < 0 ? -errno : 0;
+	if (fd >= 0)
+		close(fd);
+	close(tracefs);
+	if (event)
+		return event;
 	attr.config = strtoul(text, NULL, 10);
 	/* A program at a tracepoint runs on every CPU, whichever its event was opened for. */
-	return syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+	event = syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+	return event < 0 ? -errno : event;
 }
 
-static int attach(const struct rack *rack, int tracefs, struct bpf_program *program)
+/* Of tp/xdp/<name>. */
+static const char *tracepoint(const struct bpf_program *program)
+{
+	return strrchr(bpf_program__section_name(program), '/') + 1;
+}
+
+int watch_attach(const struct bpf_program *program)
+{
+	int event = tracepoint_open(tracepoint(program)), link;
+
+	if (event < 0)
+		return event;
+	link = bpf_link_create(bpf_program__fd(program), event, BPF_PERF_EVENT, NULL);
+	close(event);
+	return link;
+}
+
+static int attach(const struct rack *rack, const struct bpf_program *program)
 {
 	const char *name = bpf_program__name(program);
-	const char *tracepoint = strrchr(bpf_program__section_name(program), '/') + 1;
-	int event = tracepoint_open(tracefs, tracepoint), link = -1, ret = -1;
+	int link = watch_attach(program), ret = link;
 	char path[RACK_PATH_MAX];
 
-	if (event >= 0)
-		link = bpf_link_create(bpf_program__fd(program), event, BPF_PERF_EVENT, NULL);
-	if (link >= 0 &&
-	    !bpf_obj_pin(link, rack_path(path, rack->name, WATCH_PINS "/%s_link", name)) &&
-	    !bpf_obj_pin(bpf_program__fd(program),
-			 rack_path(path, rack->name, WATCH_PINS "/%s", name)))
-		ret = 0;
-	if (ret)
+	if (link >= 0)
+		ret = bpf_obj_pin(link, rack_path(path, rack->name, WATCH_PINS "/%s_link", name))
+			      ?: bpf_obj_pin(bpf_program__fd(program),
+					     rack_path(path, rack->name, WATCH_PINS "/%s", name));
+	if (ret < 0)
 		rack_say("exceptions of XDP programs will not be counted: no program can be at "
 			 "tracepoint %s: %s",
-			 tracepoint, strerror(errno));
+			 tracepoint(program), strerror(-ret));
 	if (link >= 0)
 		close(link);
-	if (event >= 0)
-		close(event);
 	return ret;
 }
 
@@ -91,7 +91,6 @@ static void *start(void *arg)
 	const struct rack *rack = ((struct watch *)arg)->rack;
 	struct watch_bpf *bpf = watch_bpf__open();
 	char path[RACK_PATH_MAX], error[4096];
-	int fs = -1;
 
 	if (!bpf || bpf_load(bpf->obj, error, sizeof(error))) {
 		rack_say("%s", bpf ? error : "no memory");
@@ -103,11 +102,8 @@ static void *start(void *arg)
 		rack_say("cannot make %s: %s", path, strerror(errno));
 		goto out;
 	}
-	fs = tracefs();
-	if (!attach(rack, fs, bpf->progs.watch_exception))
-		attach(rack, fs, bpf->progs.watch_redirect);
-	if (fs >= 0)
-		close(fs);
+	if (!attach(rack, bpf->progs.watch_exception))
+		attach(rack, bpf->progs.watch_redirect);
 out:
 	watch_bpf__destroy(bpf);
 	return NULL;

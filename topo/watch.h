@@ -19,4 +19,11 @@ struct watch *watch_begin(const struct rack *rack);
  */
 void watch_end(struct watch *w);
 
+/*
+ * A link by which one of the programs of bpf/watch.bpf.c runs at its tracepoint, or -errno:
+ * some kernels let nobody listen.
+ */
+struct bpf_program;
+int watch_attach(const struct bpf_program *program);
+
 #endif
