@@ -25,6 +25,9 @@ static const struct command {
 	{"run", cmd_run, "EXPERIMENT [--out DIR] [--seed N] [--offload SET]... [--force]",
 	 "what an experiment's file says, with each SET of offloads: a folder of results"},
 	{"check", cmd_check, "DIR", "the verdicts over an experiment's folder, again"},
+	{"doctor", cmd_doctor, "[RACK] [--json] [--clean]",
+	 "what this machine can do, or what is wrong with a rack, and how to mend it; --clean "
+	 "removes what dead racks left"},
 	{"fault", cmd_fault,
 	 "RACK add [--from N] [--to N] [--kind K] [--every K|--nth K|--probability P] [--seed S] "
 	 "[--between T1 T2] ACTION | ls | rm ID | clear | partition [--one-way] N,N / N,N | heal",

@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""`rack doctor`: what a machine can do, and what is wrong with a rack. What it says is right."""
+import contextlib
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+
+import pytest
+
+import bpf
+from cluster import Client, Cluster
+from net import Namespace, PASS_CODE
+from racks import COMMAND, NETNS, RUN, Rack, bpftool, rack_command, signal_at
+
+
+def doctor(*words, status=0):
+    done = rack_command("doctor", *words, "--json")
+    assert done.returncode == status, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+# --- a rack with one thing wrong
+
+
+@contextlib.contextmanager
+def a_rack(folder, mode):
+    with Rack(folder, replicas=3, clients=1, testers=1, xdp=mode,
+              nodes=[{"name": "t0", "spoof": True}]) as rack:
+        rack.up()
+        yield rack
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory):
+    with a_rack(tmp_path_factory.mktemp("doctor"), "native") as rack:
+        yield rack
+
+
+@pytest.fixture(scope="module", params=["native", "generic"])
+def either(request, tmp_path_factory):
+    """Where the mode matters."""
+    if request.param == "native":
+        yield request.getfixturevalue("up")
+    else:
+        with a_rack(tmp_path_factory.mktemp("doctor"), "generic") as rack:
+            yield rack
+
+
+def findings(rack, status=1):
+    said = doctor(rack.name, status=status)
+    assert said["ok"] == (status == 0) and said["rack"] == rack.name
+    return said["findings"]
+
+
+def mended(rack, said):
+    """The commands that it named, in their order; and all is well."""
+    for one in said:
+        subprocess.run(one["remedy"], shell=True, check=True, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL)
+    assert findings(rack, status=0) == []
+
+
+def port_entry(rack, node, **change):
+    """tor_ports of the switch, with some fields changed, as bpftool has it in hexadecimal."""
+    index = [n for n in rack.nodes() if n != "tor"].index(node)
+    pin = rack.path("bpf/tor/tor_ports")
+    entry = bpftool("map", "dump", "pinned", pin)[index]["value"]
+    for at, byte in change.items():
+        entry[int(at[1:])] = "0x%02x" % byte
+    key = ["0x%02x" % b for b in index.to_bytes(4, "little")]
+    subprocess.run(["bpftool", "map", "update", "pinned", pin, "key", *key, "value", *entry], check=True)
+
+
+# name: (node whose end is changed, command there; what is found: key, node, end)
+PLANTED = {
+    "checksum-eth0": ("r0", "ethtool -K eth0 tx on", [("checksum_offload", "r0", "eth0")]),
+    "checksum-port": ("tor", "ethtool -K r1 tx on", [("checksum_offload", "r1", "port")]),
+    "checksum-of-received": ("c0", "ethtool -K eth0 rx on", [("checksum_offload", "c0", "eth0")]),
+    "vlan-eth0": ("r2", "ethtool -K eth0 rxvlan on txvlan on", [("vlan_offload", "r2", "eth0")]),
+    "vlan-port": ("tor", "ethtool -K c0 txvlan on", [("vlan_offload", "c0", "port")]),
+    "gro-eth0": ("r1", "ethtool -K eth0 gro on", [("segmentation_offload", "r1", "eth0")]),
+    "gro-port": ("tor", "ethtool -K r1 gro on", [("segmentation_offload", "r1", "port")]),
+    "tso": ("r0", "ethtool -K eth0 sg on tx on tso on gso on",
+            [("checksum_offload", "r0", "eth0"), ("segmentation_offload", "r0", "eth0")]),
+    "mac-eth0": ("r1", "ip link set eth0 address 02:00:00:00:00:99",
+                 [("mac", "r1", "eth0"), ("neighbour", "r1", "eth0"), ("neighbour", "r1", "eth0")]),
+    "mac-port": ("tor", "ip link set t0 address 06:00:00:00:00:99", [("mac", "t0", "port")]),
+    "mtu-eth0": ("c0", "ip link set eth0 mtu 1400", [("mtu", "c0", "eth0")]),
+    "mtu-port": ("tor", "ip link set r2 mtu 1600", [("mtu", "r2", "port")]),
+    "no-neighbour": ("r0", "ip neigh del ADDRESS-OF-r2 dev eth0", [("neighbour", "r0", "eth0")]),
+    "neighbour-that-ages": ("r0", "ip neigh replace ADDRESS-OF-r2 lladdr MAC-OF-r2 dev eth0 nud reachable",
+                            [("neighbour", "r0", "eth0")]),
+    "neighbour-elsewhere": ("c0", "ip neigh replace ADDRESS-OF-r1 lladdr MAC-OF-r2 dev eth0 nud permanent",
+                            [("neighbour", "c0", "eth0")]),
+    "no-address": ("c0", "ip addr flush dev eth0", [("address", "c0", "eth0"), *[("neighbour", "c0", "eth0")] * 3]),
+    "down-eth0": ("t0", "ip link set eth0 down",
+                  [("down", "t0", "eth0"), *[("neighbour", "t0", "eth0")] * 3]),
+    "down-port": ("tor", "ip link set c0 down", [("down", "c0", "port")]),
+    "no-tc": ("tor", "tc filter del dev c0 ingress", [("tc_program", "c0", "port")]),
+    "no-clsact": ("tor", "tc qdisc del dev r2 clsact", [("tc_program", "r2", "port")]),
+    "no-member": ("tor", "ip link set r1 nomaster",
+                  [("bridge", "r1", "port"), ("bridge_entry", "r1", "port")]),
+    "no-entry": ("tor", "bridge fdb del MAC-OF-r0 dev r0 master", [("bridge_entry", "r0", "port")]),
+    "does-not-forward": ("tor", "bridge link set dev t0 state 0", [("bridge_state", "t0", "port")]),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_finds_and_mends(up, name):
+    node, command, wanted = PLANTED[name]
+    for other, (address, mac, _) in up.nodes().items():
+        command = command.replace("ADDRESS-OF-" + other, address).replace("MAC-OF-" + other, mac)
+    up.exec(node, *command.split())
+    said = findings(up)
+    assert sorted((one["key"], one["node"], one["end"]) for one in said) == sorted(wanted)
+    assert all(one["found"] and one["follows"] for one in said)
+    mended(up, said)
+
+
+def test_another_program_at_a_port(up):
+    pin = up.path("bpf/tor/tor_release")
+    up.exec("tor", *("tc filter replace dev r0 ingress protocol all prio 1 handle 1 bpf da pinned " + pin).split())
+    said = findings(up)
+    assert [(one["key"], one["node"]) for one in said] == [("tc_program", "r0")]
+    mended(up, said)
+
+
+def test_xdp_pass(either):
+    """Needed where a node's own program bounces acks."""
+    if either.keys["xdp"] == "generic":
+        either.exec("tor", "bpftool", "net", "attach", "xdpdrv", "pinned", either.path("bpf/tor/tor_pass"),
+                "dev", "r1")
+        assert findings(either, status=0) == [], "one more does no harm"
+        either.exec("tor", "bpftool", "net", "detach", "xdpdrv", "dev", "r1")
+        return
+    either.exec("tor", "bpftool", "net", "detach", "xdpdrv", "dev", "r1")
+    said = findings(either)
+    assert [(one["key"], one["node"], one["end"]) for one in said] == [("xdp_pass", "r1", "port")]
+    mended(either, said)
+
+
+STACK, SPOOF = 2, 1  # enum tor_port_flag
+
+
+def test_redirect_for_the_mode(either):
+    generic = either.keys["xdp"] == "generic"
+    port_entry(either, "r2", _6=0 if generic else STACK)
+    said = findings(either)
+    assert [(one["key"], one["node"]) for one in said] == [("redirect", "r2")]
+    assert ("generic" if generic else "native") in said[0]["found"]
+    mended(either, said)
+
+
+def test_redirect_for_the_mode_that_the_node_really_has(either):
+    other = "native" if either.keys["xdp"] == "generic" else "generic"
+    program = bpf.load_raw("pass_all", PASS_CODE)
+    with either.namespace("r0"):
+        link = bpf.attach_xdp(program, socket.if_nametoindex("eth0"), other)
+    try:
+        said = findings(either)
+        wanted = ["redirect"] if other == "generic" else ["xdp_pass", "redirect"]
+        assert [one["key"] for one in said] == wanted and {one["node"] for one in said} == {"r0"}
+        mended(either, said)
+    finally:
+        link.close()
+        os.close(program)
+    said = findings(either)
+    assert "redirect" in [one["key"] for one in said], "without it the rack's mode counts again"
+    mended(either, said)
+    if other == "native":
+        either.exec("tor", "bpftool", "net", "detach", "xdpdrv", "dev", "r0")
+
+
+def test_what_the_switch_thinks_of_a_node(up):
+    port_entry(up, "r0", _0=0x99)
+    said = findings(up)
+    assert [(one["key"], one["node"]) for one in said] == [("switch_entry", "r0")]
+    mended(up, said)
+    port_entry(up, "t0", _6=0)  # it may spoof
+    said = findings(up)
+    assert [(one["key"], one["node"]) for one in said] == [("switch_entry", "t0")]
+    mended(up, said)
+
+
+def test_device_gone(tmp_path):
+    with Rack(tmp_path, replicas=1) as rack:
+        rack.up()
+        rack.exec("r0", "ip", "link", "del", "eth0")
+        said = findings(rack)
+        assert [(one["key"], one["end"]) for one in said] == [("device_gone", "eth0"), ("device_gone", "port")]
+
+
+def test_all_at_once_for_people(either):
+    either.exec("r0", "ethtool", "-K", "eth0", "tx", "on")
+    either.exec("tor", "tc", "qdisc", "del", "dev", "c0", "clsact")
+    done = rack_command("doctor", either.name)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert [line.split()[:3] for line in lines if line.startswith("  wrong")] == [
+        ["wrong", "r0", "eth0"], ["wrong", "c0", "port"]]
+    commands = [line.partition("-> ")[2] for line in lines if "-> " in line]
+    for command in commands:
+        subprocess.run(command, shell=True, check=True)
+    done = rack_command("doctor", either.name)
+    assert done.returncode == 0 and done.stdout == "%s is well: 5 nodes, %s XDP\n" % (
+        either.name, either.keys["xdp"])
+
+
+@pytest.mark.parametrize("mode", ["native", "generic"])
+def test_a_rack_at_work_is_well(tmp_path, mode):
+    with Rack(tmp_path, replicas=3, clients=1, xdp=mode) as rack:
+        rack.up()
+        cluster = Cluster(rack, tmp_path)
+        cluster.start()
+        try:
+            with Client(cluster) as client:
+                client.serve(50)
+                assert findings(rack, status=0) == []
+                cluster.replicas[2].kill()
+                assert findings(rack, status=0) == []
+        finally:
+            cluster.close()
+
+
+def test_a_rack_with_fault_rules_is_well(up):
+    rack_command("fault", up.name, "add", "--from", "r0", "delay", "1ms")
+    rack_command("fault", up.name, "partition", "r0", "/", "r1,r2")
+    try:
+        assert findings(up, status=0) == []
+    finally:
+        rack_command("fault", up.name, "clear")
+        rack_command("fault", up.name, "heal")
+
+
+# --- the machine
+
+
+@pytest.fixture(scope="module")
+def machine():
+    return doctor()["checks"]
+
+
+KEYS = """privileges kernel cpus numa socket_buffers jit btf lockdown bpf_fs switch_programs
+replica_programs kinds_taken kinds_refused namespaces bridge veth offload_switches tc_ingress tc_egress
+tcx xdp_native xdp_generic xdp_tx xdp_tx_alone af_xdp af_xdp_zero_copy
+tracepoint_xdp_exception tracepoint_xdp_redirect_err""".split()
+
+
+def test_every_line(machine):
+    for key in KEYS:
+        one = machine[key]
+        assert one["status"] in ("ok", "info", "warn"), (key, one)
+        assert one["found"]
+        assert one["status"] not in ("warn", "missing") or (one["follows"] and one["remedy"])
+
+
+def test_says_what_is_so(machine):
+    """What can be asked for in another way."""
+    with open("/proc/sys/kernel/osrelease") as f:
+        assert "Linux " + f.read().strip() in machine["kernel"]["found"]
+    assert machine["cpus"]["found"].startswith("%d of " % len(os.sched_getaffinity(0)))
+    for name in os.listdir("/sys/class/net"):
+        assert ("device." + name in machine) == os.path.exists("/sys/class/net/%s/device" % name)
+
+
+def test_leaves_nothing():
+    def there():
+        return (sorted(os.listdir("/sys/class/net")), open("/proc/self/mountinfo").read(),
+                {m["id"] for m in bpftool("map", "show") if m.get("name", "").startswith("probe_")})
+
+    before = there()
+    doctor()
+    assert there() == before
+
+
+def test_one_cpu():
+    done = subprocess.run(["taskset", "-c", str(min(os.sched_getaffinity(0))), COMMAND, "doctor", "--json"],
+                          stdout=subprocess.PIPE, text=True)
+    cpus = json.loads(done.stdout)["checks"]["cpus"]
+    assert cpus["status"] == "warn" and cpus["found"].startswith("1 of ")
+
+
+def test_without_privileges():
+    done = subprocess.run(["setpriv", "--reuid", "65534", "--clear-groups", COMMAND, "doctor", "--json"],
+                          stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    said = json.loads(done.stdout)
+    assert not said["ok"] and said["checks"]["privileges"]["status"] == "missing"
+    assert "kernel" in said["checks"] and "veth" not in said["checks"]
+
+
+def test_root_of_a_container():
+    """Root in name: without CAP_SYS_ADMIN and CAP_NET_ADMIN there is no rack."""
+    done = subprocess.run(["setpriv", "--bounding-set", "-sys_admin,-net_admin", COMMAND, "doctor", "--json"],
+                          stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    checks = json.loads(done.stdout)["checks"]
+    assert checks["privileges"]["found"] == "root without CAP_SYS_ADMIN CAP_NET_ADMIN"
+    assert checks["namespaces"]["status"] == "missing"
+
+
+@contextlib.contextmanager
+def visited(namespace):
+    with namespace:
+        yield
+    namespace.close()
+
+
+def test_programs_of_other_people():
+    """Named, and left alone."""
+    program = bpf.load_raw("of_somebody", PASS_CODE)
+    with visited(Namespace("doctor")):
+        subprocess.run("ip link add one type veth peer name two".split(), check=True)
+        link = bpf.attach_xdp(program, socket.if_nametoindex("two"), "generic")
+        said = [one for key, one in doctor()["checks"].items() if key.startswith("program.two.")]
+        link.close()
+        nothing = [key for key in doctor()["checks"] if key.startswith("program.two.")]
+    os.close(program)
+    assert len(said) == 1 and said[0]["status"] == "info"
+    assert said[0]["found"].startswith("generic XDP program of_somebody (id ")
+    assert not nothing
+
+
+# --- leftovers
+
+
+def test_leftovers(tmp_path):
+    with Rack(tmp_path, replicas=2) as rack, Rack(tmp_path, replicas=1) as alive:
+        alive.up()
+        for n in itertools.count(500, 100):  # the nodes are being made
+            assert signal_at([COMMAND, "up", rack.file], n) == signal.SIGKILL
+            if rack.names() or os.path.exists(rack.path("ns/r1")):
+                break
+            rack.down()
+        key = "leftovers." + rack.name
+        line = doctor()["checks"][key]
+        assert line["status"] == "warn" and line["remedy"].endswith("doctor --clean")
+        assert "leftovers." + alive.name not in doctor()["checks"]
+        assert doctor("--clean")["checks"][key]["found"] == "removed"
+        assert key not in doctor()["checks"]
+        assert not rack.leftovers()
+        assert findings(alive, status=0) == []
+
+
+def test_leftover_links(tmp_path):
+    """Ours lead below /run/paxrack; a link, or a name, of somebody else stays."""
+    with Rack(tmp_path, replicas=1) as rack:
+        rack.up()  # /run/netns is there
+        gone, foreign = rack.name + "x", "%s-tor" % rack.name.replace("pt", "foreign")
+        ours, theirs = ("%s/%s" % (NETNS, name) for name in (gone + "-tor", foreign))
+        os.symlink("%s/%s/ns/tor" % (RUN, gone), ours)
+        os.symlink("/proc/self/ns/net", theirs)
+        try:
+            assert doctor()["checks"]["leftovers." + gone]["status"] == "warn"
+            doctor("--clean")
+            assert not os.path.lexists(ours) and os.path.lexists(theirs)
+        finally:
+            for path in (ours, theirs):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize("words, status, sentence", [
+    (["--nonsense"], 2, "there is no option --nonsense"),
+    (["a", "b"], 2, "one RACK at most"),
+    (["--clean", "a"], 2, "--clean is for dead racks"),
+    (["no-such-rack"], 1, "there is no such rack"),
+    (["Not A Name"], 1, "is no name of a rack"),
+])
+def test_bad_input(words, status, sentence):
+    done = rack_command("doctor", *words)
+    assert done.returncode == status and sentence in done.stderr and not done.stdout
