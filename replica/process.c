@@ -3,20 +3,23 @@
  * One turn of the loop:
  *
  *   stamp the lease
- *   drain the kernel log       -> core       before anything from the socket
- *   a burst from the socket    -> core       (each after another look at the kernel log)
  *   tick                       -> core       the open batch leaves in one broadcast
  *   look at the acked words    -> core       on veth they are there when send() returns
  *   send                                     what the core put out meanwhile, in one call
- *   sleep, if the burst was not full
+ *   sleep, if the last burst was not full
+ *   a burst from the socket    -> core       (each after another look at the kernel log)
+ *   drain the kernel log       -> core
+ *
+ * A system call is what costs most here, so who waits for the socket alone sleeps in
+ * recvmmsg() itself, and nobody looks whether a socket that was just emptied is empty.
  *
  * Or a service that is not replicated (echo.h) in the place of the core, for comparison.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -34,6 +37,7 @@
 #define STAGED (128 << 10) /* bytes that wait to be sent, any one message at least */
 #define STAMPS_PER_LEASE 4
 #define LEASE_MS 200
+#define RECEIVE_MS 4 /* longest sleep in recvmmsg(): who sleeps longer has time for poll() */
 
 struct process {
 	struct elec *elec;
@@ -45,7 +49,10 @@ struct process {
 	int failed; /* a record could not be written: nothing may be said any more */
 	const struct cluster *cluster;
 	uint32_t index;
-	int socket, epoll;
+	int socket;
+	bool follows;	   /* the kernel may store Prepares: its wake-up counts */
+	bool quiet;	   /* nothing came while it slept last */
+	uint64_t now_us;   /* when it was last asked for */
 	uint64_t stamp_us; /* longest sleep, so that the lease is stamped in time */
 	uint64_t acked[ELEC_REPLICAS_MAX];
 	bool advance_again; /* elec_advance() was overtaken: drain, then once more */
@@ -62,12 +69,13 @@ struct process {
 	uint8_t data[BURST][DATAGRAM_MAX];
 };
 
-static uint64_t now_us(void)
+static uint64_t look_at_clock(struct process *p)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000ULL + now.tv_nsec / 1000;
+	p->now_us = now.tv_sec * 1000000ULL + now.tv_nsec / 1000;
+	return p->now_us;
 }
 
 /* ---- out ---- */
@@ -150,6 +158,7 @@ static int thaw(struct process *p, const struct vr_action *action)
 		ret = journal_append_epoch(p->journal, elec_next_epoch(p->elec));
 	if (!ret)
 		elec_thaw(p->elec, action->view, action->leader, action->op);
+	p->follows = action->leader != p->index && elec_has_log(p->elec);
 	return ret;
 }
 
@@ -228,7 +237,7 @@ static void drain(struct process *p)
 			p->poll_messages += p->polled_count;
 		}
 		m = &p->polled[p->polled_next];
-		event.now_us = now_us();
+		event.now_us = p->now_us;
 		event.data = m->data;
 		event.len = m->len;
 		if (step_once(p, &event) != VR_OK || p->failed)
@@ -269,7 +278,7 @@ static void step_acks(struct process *p)
 	}
 	if (!changed)
 		return;
-	event.now_us = now_us();
+	event.now_us = look_at_clock(p);
 	step(p, &event);
 }
 
@@ -281,7 +290,7 @@ static void receive_one(struct process *p, int i)
 	int replica = cluster_find(p->cluster, from);
 	struct vr_event event = {
 		.kind = VR_EVENT_MESSAGE,
-		.now_us = now_us(),
+		.now_us = p->now_us,
 		.data = p->data[i],
 		.len = p->in[i].msg_len,
 		.from = replica < 0 ? VR_FROM_CLIENT : (uint32_t)replica,
@@ -293,31 +302,38 @@ static void receive_one(struct process *p, int i)
 }
 
 /* How many datagrams were there; BURST: there may be more. */
-static int receive(struct process *p)
+static int receive(struct process *p, int flags)
 {
-	int n;
-
 	for (int i = 0; i < BURST; i++)
 		p->in[i].msg_hdr.msg_namelen = sizeof(p->in_from[i]);
-	n = recvmmsg(p->socket, p->in, BURST, MSG_DONTWAIT, NULL);
-	for (int i = 0; i < n; i++)
-		receive_one(p, i);
-	return n;
+	return recvmmsg(p->socket, p->in, BURST, flags, NULL);
 }
 
-static void sleep_until(struct process *p, uint64_t deadline_us)
+/* The same after a sleep, unless there is a reason against it. */
+static int receive_later(struct process *p, uint64_t deadline_us)
 {
-	struct epoll_event events[2];
+	struct pollfd fds[] = {{.fd = p->socket, .events = POLLIN},
+			       {.fd = elec_wake_fd(p->elec), .events = POLLIN}};
 	struct timespec timeout;
-	uint64_t now = now_us(), wait = deadline_us > now ? deadline_us - now : 0;
+	uint64_t wait = deadline_us > p->now_us ? deadline_us - p->now_us : 0;
+	int n = 0;
 
 	if (wait > p->stamp_us)
 		wait = p->stamp_us;
 	if (!wait || !elec_sleep(p->elec))
-		return;
-	timeout = (struct timespec){wait / 1000000, wait % 1000000 * 1000};
-	epoll_pwait2(p->epoll, events, 2, &timeout, NULL);
-	elec_awake(p->elec);
+		return receive(p, MSG_DONTWAIT);
+	if (wait >= RECEIVE_MS * 1000 && !p->follows && !p->quiet) {
+		n = receive(p, MSG_WAITFORONE);
+		elec_awake(p->elec);
+	} else {
+		timeout = (struct timespec){wait / 1000000, wait % 1000000 * 1000};
+		ppoll(fds, 2, &timeout, NULL);
+		elec_awake(p->elec);
+		if (fds[0].revents)
+			n = receive(p, MSG_DONTWAIT);
+	}
+	p->quiet = n <= 0;
+	return n;
 }
 
 /* Behind a frozen gate with an empty kernel log the journal alone is the whole memory. */
@@ -336,33 +352,35 @@ static int end_cleanly(struct process *p)
 int process_run(struct process *p, const volatile sig_atomic_t *stop)
 {
 	struct vr_event event = {.kind = VR_EVENT_START};
+	int received = BURST;
 
+	look_at_clock(p);
 	drain(p); /* what the kernel acked in an earlier life */
-	for (event.now_us = now_us(); !*stop && !p->failed; event.now_us = now_us()) {
-		int received;
-
+	while (!*stop && !p->failed) {
 		if (p->report && *p->report) {
 			*p->report = 0;
 			process_report(p, stdout);
 		}
 		elec_stamp(p->elec);
+		event.now_us = look_at_clock(p);
 		step(p, &event); /* START, then TICK */
 		event.kind = VR_EVENT_TICK;
 		step_acks(p);
 		flush(p);
 		if (p->status && event.now_us - p->status->told_us >= STATUS_TELL_US)
 			status_tell(p->status, p->vr, p->index, p->cluster->n, event.now_us);
-		received = receive(p);
+		received = received == BURST
+				   ? receive(p, MSG_DONTWAIT)
+				   : receive_later(p, p->echo ? UINT64_MAX : vr_deadline(p->vr));
+		look_at_clock(p);
+		for (int i = 0; i < received; i++)
+			receive_one(p, i);
 		drain(p);
-		if (received > 0)
-			continue;
-		flush(p);
-		sleep_until(p, p->echo ? UINT64_MAX : vr_deadline(p->vr));
 	}
 	if (!p->failed)
 		p->failed = end_cleanly(p);
 	if (p->status)
-		status_tell(p->status, p->vr, p->index, p->cluster->n, now_us());
+		status_tell(p->status, p->vr, p->index, p->cluster->n, look_at_clock(p));
 	if (!p->failed)
 		flush(p);
 	return p->failed;
@@ -373,13 +391,11 @@ int process_run(struct process *p, const volatile sig_atomic_t *stop)
 static int open_socket(struct process *p, char *error, size_t size)
 {
 	const struct sockaddr_in *own = &p->cluster->replica[p->index];
-	struct epoll_event event = {.events = EPOLLIN};
+	struct timeval most = {.tv_usec = RECEIVE_MS * 1000};
 	int bytes = RECEIVE_BUFFER, ret;
 
 	p->socket = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	p->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (p->socket < 0 || p->epoll < 0 ||
-	    epoll_ctl(p->epoll, EPOLL_CTL_ADD, p->socket, &event)) {
+	if (p->socket < 0 || setsockopt(p->socket, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof(most))) {
 		ret = -errno;
 		snprintf(error, size, "cannot open a socket: %s", strerror(-ret));
 		return ret;
@@ -419,22 +435,13 @@ static int open_elec(struct process *p, const struct process_options *o, char *e
 		.self = p->index,
 		.members = members,
 	};
-	struct epoll_event event = {.events = EPOLLIN};
-	int ret;
 
 	for (uint32_t i = 0; i < p->cluster->n; i++) {
 		members[i].addr = p->cluster->replica[i].sin_addr.s_addr;
 		members[i].port = p->cluster->replica[i].sin_port;
 	}
 	p->stamp_us = options.lease_ms * 1000ULL / STAMPS_PER_LEASE;
-	ret = elec_open(&p->elec, &options, error, size);
-	if (ret || elec_wake_fd(p->elec) < 0)
-		return ret;
-	if (!epoll_ctl(p->epoll, EPOLL_CTL_ADD, elec_wake_fd(p->elec), &event))
-		return 0;
-	ret = -errno;
-	snprintf(error, size, "cannot watch the kernel log: %s", strerror(-ret));
-	return ret;
+	return elec_open(&p->elec, &options, error, size);
 }
 
 static int open_core(struct process *p, const struct process_options *o, char *error, size_t size)
@@ -453,7 +460,7 @@ static int open_core(struct process *p, const struct process_options *o, char *e
 		config.payload_max =
 			WIRE_FRAGMENT_MAX; /* the loopback's frames are longer than any message */
 	if (getrandom(&config.seed, sizeof(config.seed), 0) != sizeof(config.seed))
-		config.seed = now_us() ^ (uint64_t)getpid() << 32;
+		config.seed = look_at_clock(p) ^ (uint64_t)getpid() << 32;
 	p->vr = vr_open(&config, error, size);
 	return p->vr ? 0 : -EINVAL;
 }
@@ -493,7 +500,7 @@ int process_open(struct process **out, const struct process_options *options, ch
 	p->cluster = options->cluster;
 	p->index = options->index;
 	p->report = options->report;
-	p->socket = p->epoll = -1;
+	p->socket = -1;
 	for (int i = 0; i < BURST; i++) {
 		p->in_iov[i] = (struct iovec){p->data[i], DATAGRAM_MAX};
 		p->in[i].msg_hdr = (struct msghdr){
@@ -571,7 +578,5 @@ void process_close(struct process *p)
 	status_close(p->status);
 	if (p->socket >= 0)
 		close(p->socket);
-	if (p->epoll >= 0)
-		close(p->epoll);
 	free(p);
 }

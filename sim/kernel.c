@@ -308,7 +308,8 @@ void kernel_ingress(struct node *node, struct frame *f)
 	}
 	if (sleeping && !k->state->sleeping) {
 		node->woken = true;
-		node_wake(node);
+		if (!node->deaf)
+			node_wake(node);
 	}
 }
 

@@ -160,7 +160,7 @@ void node_start(struct node *node)
 
 	node->status = NODE_UP;
 	node->life++;
-	node->waiting = node->woken = node->paused = node->run_missed = false;
+	node->waiting = node->deaf = node->woken = node->paused = node->run_missed = false;
 	node->busy_ns = 0;
 	node->point = "start";
 	c->begun = c->finished = c->killed = false;

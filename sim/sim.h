@@ -209,7 +209,8 @@ struct node {
 
 	struct coroutine *coroutine;
 	const char *point;	      /* where its code stands */
-	bool waiting;		      /* in epoll */
+	bool waiting;		      /* in a system call */
+	bool deaf;		      /* in one that waits for the socket alone */
 	bool woken;		      /* by its kernel program: that descriptor is readable */
 	bool paused, run_missed;      /* SIGSTOP; its time came meanwhile */
 	int crash_in, pause_in;	      /* points until it is killed, stopped; -1: never */
@@ -217,8 +218,9 @@ struct node {
 	bool without_memory;	      /* since then, until it has recorded its recovery */
 	enum sim_fault crash_how;
 	volatile sig_atomic_t stop;
-	uint64_t busy_ns; /* used up since it last let the world go on */
-	uint32_t dawdle;  /* times slower than usual */
+	uint64_t receive_ns; /* longest wait for the socket alone */
+	uint64_t busy_ns;    /* used up since it last let the world go on */
+	uint32_t dawdle;     /* times slower than usual */
 
 	struct vr *vr;
 	struct elec *elec;

@@ -4,7 +4,7 @@
  * __wrap_NAME the linker calls in place of NAME (--wrap). Only while a replica's process
  * runs is it anything else than the real thing:
  *
- *   clock, random numbers, sockets, epoll     virtual
+ *   clock, random numbers, sockets, poll      virtual
  *   memory, descriptors, mappings             real, and noted: a kill gives them back
  *   elec_*, journal_*, vr_*                   real, with a point before and after, and the
  *                                             checks' eyes on what goes in and out

@@ -3,10 +3,10 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -15,7 +15,7 @@
 
 #include "sim/wrap.h"
 
-#define DESCRIPTOR 1000000 /* sockets and epolls are numbers from here on */
+#define DESCRIPTOR 1000000 /* sockets are numbers from here on */
 #define SEND_NS 700
 
 /* ---- time and chance ---- */
@@ -232,28 +232,31 @@ WRAP(int, bind, int fd, const struct sockaddr *to, socklen_t size)
 
 WRAP(int, setsockopt, int fd, int level, int name, const void *value, socklen_t size)
 {
-	return node_current ? 0 : __real_setsockopt(fd, level, name, value, size);
+	const struct timeval *most = value;
+
+	if (!node_current)
+		return __real_setsockopt(fd, level, name, value, size);
+	if (level == SOL_SOCKET && name == SO_RCVTIMEO)
+		node_current->receive_ns = most->tv_sec * SECOND + most->tv_usec * US;
+	return 0;
 }
 
-WRAP(int, epoll_create1, int flags)
-{
-	return node_current ? DESCRIPTOR + 1 : __real_epoll_create1(flags);
-}
-
-WRAP(int, epoll_ctl, int fd, int op, int what, struct epoll_event *event)
-{
-	return node_current ? 0 : __real_epoll_ctl(fd, op, what, event);
-}
-
-WRAP(int, epoll_pwait2, int fd, struct epoll_event *events, int max, const struct timespec *timeout,
+WRAP(int, ppoll, struct pollfd *fds, nfds_t count, const struct timespec *timeout,
      const sigset_t *mask)
 {
-	if (!node_current)
-		return __real_epoll_pwait2(fd, events, max, timeout, mask);
+	struct node *node = node_current;
+
+	if (!node)
+		return __real_ppoll(fds, count, timeout, mask);
 	node_busy();
-	if (!node_current->queued && !node_current->stop && !node_current->woken)
+	if (!node->queued && !node->stop && !node->woken)
 		node_wait(timeout ? timeout->tv_sec * SECOND + timeout->tv_nsec : UINT64_MAX / 2);
-	node_current->woken = false;
+	for (nfds_t i = 0; i < count; i++)
+		fds[i].revents = fds[i].fd < 0 ? 0
+				 : (fds[i].fd == DESCRIPTOR ? node->queued > 0 : node->woken)
+					 ? fds[i].events
+					 : 0;
+	node->woken = false;
 	return 0;
 }
 
@@ -266,6 +269,11 @@ WRAP(int, recvmmsg, int fd, struct mmsghdr *in, unsigned int count, int flags,
 	if (!node)
 		return __real_recvmmsg(fd, in, count, flags, timeout);
 	node_busy();
+	if (!(flags & MSG_DONTWAIT) && !node->queued && !node->stop) {
+		node->deaf = true;
+		node_wait(node->receive_ns);
+		node->deaf = false;
+	}
 	for (; n < count && node->queue; n++) {
 		struct frame *f = node->queue;
 		struct msghdr *h = &in[n].msg_hdr;
