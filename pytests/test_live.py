@@ -71,7 +71,11 @@ def test_leader_killed(cluster, capsys):
         with capsys.disabled():
             print(" service back after %.2f s " % served, end="")
         assert served < 10
+        # The kernel knows of the new view: the follower in it acks there.
+        follower = next(r for r in cluster.replicas[1:] if r is not cluster.leader())
+        acked = follower.kernel("ack")
         client.serve(100)
+        until(lambda: follower.kernel("ack") > acked, "it acks in the kernel")
         cluster.replicas[0].start()
         client.serve(100)
         client.finish()

@@ -547,6 +547,31 @@ static void test_vote_after_half_a_transfer(void **state)
 	cluster_free(c);
 }
 
+/* What the leader sent while the log was being fetched is not forgotten: it is fetched too. */
+static void test_prepare_during_a_transfer(void **state)
+{
+	struct cluster *c = alone(3, 2);
+	struct message m = {.kind = WIRE_STATE_TRANSFER, .opnum = 6};
+
+	(void)state;
+	prepare(c, 2, 0, 1, 3, 3);
+	prepare(c, 2, 0, 6, 6, 3);
+	assert_int_equal(count_of(c, 2, VR_C_IGNORED_GAP), 1);
+	run_for(c, 6000);
+	assert_int_equal(seen[WIRE_REQUEST_STATE_TRANSFER].opnum, 3);
+	prepare(c, 2, 0, 7, 7, 3);
+	m.entries = some_entries(4, 6, NO_MARK);
+	inject(c, 2, 0, &m);
+	assert_int_equal(info_of(c, 2).op, 6);
+	assert_int_equal(seen[WIRE_REQUEST_STATE_TRANSFER].opnum, 6);
+	m.opnum = 7;
+	m.entries = some_entries(7, 7, NO_MARK);
+	inject(c, 2, 0, &m);
+	assert_int_equal(info_of(c, 2).op, 7);
+	assert_int_equal(seen[WIRE_PREPARE_OK].opnum, 7);
+	cluster_free(c);
+}
+
 /* An entry that differs goes, with all that follows it; what is above the new log's end goes too.
  */
 static void test_tail_that_differs(void **state)
@@ -1265,6 +1290,7 @@ int main(void)
 		cmocka_unit_test(test_empty_log),
 		cmocka_unit_test(test_ack_of_another_view),
 		cmocka_unit_test(test_vote_after_half_a_transfer),
+		cmocka_unit_test(test_prepare_during_a_transfer),
 		cmocka_unit_test(test_tail_that_differs),
 		cmocka_unit_test(test_longer_tail_goes_at_the_end),
 		cmocka_unit_test(test_best_log),

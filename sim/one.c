@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "replica/options.h"
 #include "sim/run.h"
@@ -54,6 +55,11 @@ void sim_print_tail(const struct settings *s, const struct combination *c, uint6
 	world_run(&o, &again);
 }
 
+static void show_progress(uint32_t done, uint32_t steps)
+{
+	fprintf(stderr, "\r\033[K%u of %u operations", done, steps);
+}
+
 int sim_run_one(const struct settings *s)
 {
 	const struct combination *c = &s->combination[0];
@@ -66,6 +72,9 @@ int sim_run_one(const struct settings *s)
 		return EXIT_USAGE;
 	o.story = true;
 	o.detail = s->trace;
+	/* Where the transcript is looked at, it is progress itself. */
+	if (isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO))
+		o.progress = show_progress;
 	sim_print_command(s, c, s->seed);
 	putchar('\n');
 	clock_gettime(CLOCK_MONOTONIC, &from);
@@ -78,6 +87,8 @@ int sim_run_one(const struct settings *s)
 		printf("VIOLATION in seed %" PRIu64 ": %s\n", s->seed, r.violation);
 	}
 	fflush(stdout);
+	if (o.progress)
+		fputs("\r\033[K", stderr);
 	fprintf(stderr, "1 seed, %u violations, %.0f events/s\n", r.violated,
 		(double)r.events / seconds);
 	return r.violated ? EXIT_VIOLATION : EXIT_SUCCESS;

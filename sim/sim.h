@@ -69,6 +69,7 @@ struct sim_options {
 	uint32_t faults; /* 1 << enum sim_fault, or-ed */
 	bool story;	 /* faults and changes of view are printed */
 	bool detail;	 /* every frame and step is printed */
+	void (*progress)(uint32_t done, uint32_t steps); /* now and then; or NULL */
 	uint32_t tail;	 /* so many last lines of detail are kept and printed after a violation */
 };
 

@@ -11,7 +11,9 @@
 #define SERVE_NS (60 * SECOND)
 #define SETTLE_NS (60 * SECOND)
 #define SETTLE_LOOK_NS (20 * MS)
-#define EVENTS_MAX UINT64_C(2000000) /* of one seed: beyond that something spins */
+#define EVENTS_PER_OPERATION_MAX 2000 /* beyond that something spins; usual are 20 to 40 */
+#define EVENTS_MIN UINT64_C(1000000) /* ... however few operations there are */
+#define PROGRESS_EVENTS (1 << 16)
 
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *at, size_t size);
@@ -136,12 +138,16 @@ static void handle(struct sim *s, const struct event *e)
 
 static void run_until(struct sim *s, uint64_t deadline_ns, bool (*done)(const struct sim *))
 {
+	uint64_t events_max = EVENTS_MIN + EVENTS_PER_OPERATION_MAX * (uint64_t)s->o.steps;
+
 	while (!s->over && s->heap_used && s->heap[0].at_ns <= deadline_ns && !done(s)) {
 		struct event e = next_event(s);
 
 		s->now_ns = e.at_ns;
-		if (++s->result->events > EVENTS_MAX)
-			violation(s, "L1", "%" PRIu64 " events and no end", EVENTS_MAX);
+		if (++s->result->events > events_max)
+			violation(s, "L1", "%" PRIu64 " events and no end", events_max);
+		if (s->o.progress && s->result->events % PROGRESS_EVENTS == 0)
+			s->o.progress(s->operations_done, s->o.steps);
 		handle(s, &e);
 	}
 	if (!s->over && !done(s))
