@@ -12,7 +12,8 @@ import pytest
 
 import bpf
 from cluster import Client, Cluster
-from net import Namespace, PASS_CODE
+from conftest import BUILD
+from net import PASS_CODE, Namespace, run
 from racks import COMMAND, NETNS, RUN, Rack, bpftool, rack_command, signal_at
 
 
@@ -376,3 +377,51 @@ def test_leftover_links(tmp_path):
 def test_bad_input(words, status, sentence):
     done = rack_command("doctor", *words)
     assert done.returncode == status and sentence in done.stderr and not done.stdout
+
+
+# --- what a replica says of it
+
+
+@pytest.fixture
+def replica(tmp_path, daemon):
+    """One replica, alone, on a device that has no native XDP: a bridge. replica(mode): its log."""
+    namespace = Namespace("alone")
+    config = tmp_path / "cluster.conf"
+    config.write_text("f 0\nreplica 10.79.1.1:12345\n")
+
+    def start(mode, program=None):
+        read, write = os.pipe()
+        with namespace:
+            for line in ("link add eth0 type bridge", "link set eth0 up", "addr add 10.79.1.1/24 dev eth0"):
+                run("ip " + line)
+            link = program and bpf.attach_xdp(program, socket.if_nametoindex("eth0"), "generic")
+            one = daemon([os.path.join(BUILD, "replica"), "--config", config, "--index", 0, "--iface", "eth0",
+                          "--xdp", mode, "--ready-fd", write], pass_fds=[write])
+        os.close(write)
+        with os.fdopen(read) as ready:
+            said = ready.readline()  # empty when it ended
+        if link:
+            link.close()
+        return said == "ready\n", one.log()
+
+    yield start
+    namespace.close()
+
+
+def test_replica_names_the_fast_path_that_it_gives_up(replica):
+    ready, log = replica("native")
+    assert ready and log.count("without ") == 1
+    assert "replica: without ack and quorum in the kernel: eth0 has no native XDP" in log
+
+
+def test_replica_has_nothing_to_give_up(replica):
+    ready, log = replica("generic")
+    assert ready and "without " not in log
+
+
+def test_replica_that_finds_another_program_does_not_start(replica):
+    """That can be mended, so nothing is given up."""
+    program = bpf.load_raw("of_somebody", PASS_CODE)
+    ready, log = replica("generic", program)
+    os.close(program)
+    assert not ready and "eth0 already has an XDP program" in log

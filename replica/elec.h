@@ -61,6 +61,11 @@ struct elec_message {
  */
 int elec_open(struct elec **e, const struct elec_options *options, char *error, size_t error_size);
 /*
+ * The i-th fast path, from 0 on, that was asked for and that this kernel or device does not
+ * have: one sentence that says which and why; NULL: no more. User space does its work.
+ */
+const char *elec_given_up(const struct elec *e, unsigned int i);
+/*
  * After a crash, before anything else: the pinned maps of an earlier life under these ids,
  * whose last thaw began `epoch` (or was about to). True: elec_poll_message() gives what it
  * acked above `known`, up to which the own log is complete. False: the maps are others,

@@ -7,6 +7,8 @@
 
 #include "replica/elec.h"
 
+#define ELEC_GIVEN_UP_MAX 2 /* XDP, TC */
+
 struct elec_kernel; /* programs, maps, links; NULL without offload */
 
 struct elec {
@@ -22,6 +24,7 @@ struct elec {
 	struct elec_member members[ELEC_REPLICAS_MAX];
 	struct sockaddr_in addresses[ELEC_REPLICAS_MAX];
 	struct elec_kernel *kernel;
+	char given_up[ELEC_GIVEN_UP_MAX][256]; /* sentences, from the first on */
 };
 
 /* Fills e->state, log, members' MACs, frame_max and kernel. 0 or -errno with `error`. */

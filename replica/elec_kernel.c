@@ -49,6 +49,12 @@ static size_t page_round(size_t size)
 	return (size + page - 1) / page * page;
 }
 
+/* The kernel or the device has no such thing, whoever asks; anything else may be mended. */
+static bool is_lacking(int error)
+{
+	return error == -EOPNOTSUPP || error == -ENOENT; /* ENOENT: no such qdisc or classifier */
+}
+
 static int attach_xdp(struct elec_kernel *k, const struct elec_options *o, char *error, size_t size)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts,
@@ -65,7 +71,7 @@ static int attach_xdp(struct elec_kernel *k, const struct elec_options *o, char 
 		snprintf(error, size, "%s already has an XDP program: `ip link show %s` names it",
 			 o->iface, o->iface);
 	else if (fd == -EOPNOTSUPP && o->mode == ELEC_XDP_NATIVE)
-		snprintf(error, size, "%s has no native XDP; try --xdp generic", o->iface);
+		snprintf(error, size, "%s has no native XDP; --xdp generic may do", o->iface);
 	else
 		snprintf(error, size, "cannot attach XDP (%s) to %s: %s", mode, o->iface,
 			 strerror(-fd));
@@ -82,7 +88,10 @@ static int attach_tc(struct elec_kernel *k, const struct elec_options *o, char *
 	k->made_hook = !ret;
 	if (!ret || ret == -EEXIST)
 		ret = bpf_tc_attach(&k->hook, &opts);
-	if (ret)
+	if (is_lacking(ret))
+		snprintf(error, size, "it has no clsact, or no BPF classifier (%s)",
+			 strerror(-ret));
+	else if (ret)
 		snprintf(error, size, "cannot attach TC egress to %s: %s", o->iface,
 			 strerror(-ret));
 	k->made_filter = !ret;
@@ -281,18 +290,42 @@ int elec_kernel_open(struct elec *e, const struct elec_options *o, char *error, 
 	return ret;
 }
 
+static void give_up(struct elec *e, uint32_t offloads, const char *what, const char *why)
+{
+	char *sentence = e->given_up[e->given_up[0][0] ? 1 : 0];
+
+	e->offloads &= ~offloads;
+	snprintf(sentence, sizeof(e->given_up[0]), "without %s in the kernel: %s", what, why);
+}
+
 int elec_kernel_attach(struct elec *e, const struct elec_options *o, char *error, size_t size)
 {
+	const uint32_t in_xdp = ELEC_OFFLOAD_ACK | ELEC_OFFLOAD_QUORUM;
 	struct elec_kernel *k = e->kernel;
 	int ret = 0;
 
 	if (!o->iface)
 		return 0;
-	if (e->offloads & (ELEC_OFFLOAD_ACK | ELEC_OFFLOAD_QUORUM))
+	if (e->offloads & in_xdp) {
 		ret = attach_xdp(k, o, error, size);
-	if (!ret && (e->offloads & ELEC_OFFLOAD_BROADCAST))
+		if (is_lacking(ret)) {
+			give_up(e, in_xdp, "ack and quorum", error);
+			ret = 0;
+		}
+	}
+	if (!ret && (e->offloads & ELEC_OFFLOAD_BROADCAST)) {
 		ret = attach_tc(k, o, error, size);
+		if (is_lacking(ret)) {
+			give_up(e, ELEC_OFFLOAD_BROADCAST, "broadcast", error);
+			ret = 0;
+		}
+	}
 	return ret;
+}
+
+const char *elec_given_up(const struct elec *e, unsigned int i)
+{
+	return i < ELEC_GIVEN_UP_MAX && e->given_up[i][0] ? e->given_up[i] : NULL;
 }
 
 void elec_kernel_close(struct elec *e)

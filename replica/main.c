@@ -34,7 +34,7 @@ static int usage(const char *option, const char *value, const char *want)
 
 int main(int argc, char **argv)
 {
-	const char *config = NULL, *offload = "all", *xdp = "native", *app = "kv";
+	const char *sentence, *config = NULL, *offload = "all", *xdp = "native", *app = "kv";
 	uint64_t index = UINT64_MAX, ready_fd = UINT64_MAX, lease_ms = 200;
 	uint64_t log_slots = ELEC_SLOTS_DEFAULT, wake_backlog = 64;
 	struct process_options options = {.report = &report};
@@ -141,6 +141,8 @@ int main(int argc, char **argv)
 		options_say(PROGRAM, "%s", error);
 		return EXIT_FAILED;
 	}
+	for (unsigned int i = 0; (sentence = process_given_up(process, i)); i++)
+		options_say(PROGRAM, "%s", sentence);
 	if (ready_fd != UINT64_MAX && write(ready_fd, "ready\n", 6) != 6) {
 		options_say(PROGRAM, "--ready-fd %llu: %s", (unsigned long long)ready_fd,
 			    strerror(errno));

@@ -46,7 +46,7 @@ struct process {
 	struct journal *journal; /* NULL: the core's memory is the log */
 	volatile sig_atomic_t *report;
 	struct status *status; /* NULL: nobody is told */
-	int failed; /* a record could not be written: nothing may be said any more */
+	int failed;	       /* a record could not be written: nothing may be said any more */
 	const struct cluster *cluster;
 	uint32_t index;
 	int socket;
@@ -565,6 +565,11 @@ void process_report(struct process *p, FILE *out)
 		fprintf(out, ",\"kernel.%s\":%" PRIu64, elec_reason_names[i], kernel[i]);
 	fprintf(out, "}\n");
 	fflush(out);
+}
+
+const char *process_given_up(const struct process *p, unsigned int i)
+{
+	return p->elec ? elec_given_up(p->elec, i) : NULL;
 }
 
 void process_close(struct process *p)

@@ -34,6 +34,8 @@ struct process_options {
 /* 0 or -errno with one sentence in `error`; nothing is left behind then. */
 int process_open(struct process **p, const struct process_options *options, char *error,
 		 size_t error_size);
+/* What it does without, one sentence each: elec_given_up(). */
+const char *process_given_up(const struct process *p, unsigned int i);
 /* Serves until *stop is set. 0, or -errno: the journal cannot be written. */
 int process_run(struct process *p, const volatile sig_atomic_t *stop);
 /*
