@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Fixtures. What a test makes goes away with it, also when it fails."""
+import functools
+import json
 import os
 import select
 import signal
@@ -31,17 +33,36 @@ def until(question, what):
     return answer
 
 
-def two_cpus():
-    """What is missing for two of them, or nothing."""
-    has = len(os.sched_getaffinity(0))
-    return "" if has >= 2 else "needs two CPUs, has %d" % has
+# --- what a test needs of the machine
 
 
-NEEDS = {"two_cpus": two_cpus}
+@functools.lru_cache(None)
+def doctor():
+    """{key: line} of `rack doctor`; nothing where it was not built, for somebody else's programs."""
+    rack = os.path.join(BUILD, "rack")
+    if not os.path.exists(rack):
+        return {}
+    done = subprocess.run([rack, "doctor", "--json"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    return json.loads(done.stdout)["checks"]
+
+
+def lacking(name):
+    """Why a test that needs it cannot run here, or nothing. "two_cpus", or a key of `rack doctor`."""
+    if name == "two_cpus":
+        has = len(os.sched_getaffinity(0))
+        return "" if has >= 2 else "needs two CPUs, has %d" % has
+    if not doctor() or doctor()[name]["status"] in ("ok", "info"):
+        return ""
+    return "rack doctor: %s: %s" % (name, doctor()[name]["found"])
+
+
+# Both modes, as parameters of whatever attaches XDP programs to veth.
+MODES = [pytest.param("native", marks=pytest.mark.needs("xdp_native", "xdp_tx")),
+         pytest.param("generic", marks=pytest.mark.needs("xdp_generic"))]
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "needs(*names): skipped where the machine lacks one of NEEDS")
+    config.addinivalue_line("markers", "needs(*names): skipped where the machine lacks one, says lacking()")
     if os.geteuid() != 0:
         pytest.exit("these tests make namespaces and load kernel programs: run them as root", 1)
     somebody_else_s = config.getoption("--object", default=None)
@@ -55,9 +76,8 @@ def pytest_configure(config):
 def pytest_runtest_setup(item):
     for mark in item.iter_markers("needs"):
         for name in mark.args:
-            missing = NEEDS[name]()
-            if missing:
-                pytest.skip(missing)
+            if lacking(name):
+                pytest.skip(lacking(name))
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -108,7 +128,7 @@ def daemon(request, tmp_path):
         one.stop()
 
 
-@pytest.fixture(scope="session", params=["native", "generic"])
+@pytest.fixture(scope="session", params=MODES)
 def live_bench(request):
     from bench import Bench, one_cpu
     with one_cpu():
@@ -125,7 +145,7 @@ def bench(live_bench):
         yield live_bench
 
 
-@pytest.fixture(scope="module", params=["native", "generic"])
+@pytest.fixture(scope="module", params=MODES)
 def live_switch(request, tmp_path_factory):
     from bench import one_cpu
     from switch import Switch

@@ -17,10 +17,13 @@ from scapy.utils import checksum
 
 import bpf
 from bench import NODE_IP, NODE_MAC, one_cpu
+from conftest import MODES
 from net import OFFLOADS, Port, let_peer_transmit, link, namespaces, run, same, shown
 from paxos import *
 from subject import Member, Replica
 from test_odd_frames import add, body_length, options, payload, put, get, tagged, with_ip
+
+pytestmark = pytest.mark.needs("tc_egress")
 
 UDP_SEGMENT = 103
 
@@ -348,7 +351,7 @@ class Star:
             one.close()
 
 
-@pytest.fixture(scope="module", params=["native", "generic"])
+@pytest.fixture(scope="module", params=MODES)
 def star(request):
     with one_cpu():
         star = Star(request.param)

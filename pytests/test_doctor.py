@@ -7,12 +7,14 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 
 import pytest
 
 import bpf
+import conftest
 from cluster import Client, Cluster
-from conftest import BUILD
+from conftest import BUILD, MODES
 from net import PASS_CODE, Namespace, run
 from racks import COMMAND, NETNS, RUN, Rack, bpftool, rack_command, signal_at
 
@@ -40,7 +42,7 @@ def up(tmp_path_factory):
         yield rack
 
 
-@pytest.fixture(scope="module", params=["native", "generic"])
+@pytest.fixture(scope="module", params=MODES)
 def either(request, tmp_path_factory):
     """Where the mode matters."""
     if request.param == "native":
@@ -210,7 +212,7 @@ def test_all_at_once_for_people(either):
         either.name, either.keys["xdp"])
 
 
-@pytest.mark.parametrize("mode", ["native", "generic"])
+@pytest.mark.parametrize("mode", MODES)
 def test_a_rack_at_work_is_well(tmp_path, mode):
     with Rack(tmp_path, replicas=3, clients=1, xdp=mode) as rack:
         rack.up()
@@ -323,6 +325,26 @@ def test_programs_of_other_people():
     assert len(said) == 1 and said[0]["status"] == "info"
     assert said[0]["found"].startswith("generic XDP program of_somebody (id ")
     assert not nothing
+
+
+# --- tests ask it
+
+
+def test_tests_are_skipped_where_something_is_missing(monkeypatch):
+    said = {"af_xdp": {"status": "warn", "found": "refused: no such thing"},
+            "btf": {"status": "info", "found": "none"}, "xdp_tx": {"status": "ok", "found": "16 of 16"}}
+    monkeypatch.setattr(conftest, "doctor", lambda: said)
+    assert conftest.lacking("af_xdp") == "rack doctor: af_xdp: refused: no such thing"
+    assert not conftest.lacking("btf") and not conftest.lacking("xdp_tx")
+    with pytest.raises(KeyError):
+        conftest.lacking("a-word-that-doctor-never-says")
+
+
+def test_a_skip_says_why():
+    done = subprocess.run(["taskset", "-c", str(min(os.sched_getaffinity(0))), sys.executable, "-m", "pytest",
+                           "-q", "-rs", "-p", "no:cacheprovider", "test_race.py", "-k", "test_clean"],
+                          cwd=os.path.dirname(__file__), stdout=subprocess.PIPE, text=True)
+    assert "1 skipped" in done.stdout and "needs two CPUs, has 1" in done.stdout
 
 
 # --- leftovers

@@ -15,7 +15,7 @@ import subprocess
 
 import pytest
 import yaml
-from conftest import BUILD, ROOT
+from conftest import BUILD, MODES, ROOT
 
 RACK = os.path.join(BUILD, "rack")
 NAME = "ex%d" % os.getpid()
@@ -249,7 +249,7 @@ def test_stop_and_partition(lab):
     assert glob.glob(r.path("capture", "*")) == []
 
 
-@pytest.mark.parametrize("mode", ["native", "generic"])
+@pytest.mark.parametrize("mode", MODES)
 def test_programs_that_go_and_come_back(lab, mode):
     """While r1's program is gone r1 acks nothing in the kernel; before and after it does."""
     r = lab(xdp=mode, load={"clients": 1, "seconds": 4}, capture={"around": "5s", "at": ["0ms"]},

@@ -18,6 +18,8 @@ from net import same
 from racks import COMMAND, Rack, rack_command, signal_at, stops
 from switch import Switch, arrive_after, numbers, ops, timed
 
+pytestmark = pytest.mark.needs("af_xdp")
+
 
 def test_delay_releases_in_order_and_nothing_early(switch):
     switch.add("--from r1 --to r0 --kind Prepare delay 30ms")

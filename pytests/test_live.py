@@ -21,7 +21,7 @@ import pytest
 from scapy.utils import rdpcap
 
 from cluster import Client, Cluster
-from conftest import until
+from conftest import MODES, until
 from net import link, namespaces
 from paxos import PORT, UDP
 from racks import Rack
@@ -29,7 +29,7 @@ from racks import Rack
 VECTORS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "vectors")
 
 
-@pytest.fixture(scope="module", params=["native", "generic"])
+@pytest.fixture(scope="module", params=MODES)
 def rack(request, tmp_path_factory):
     with Rack(tmp_path_factory.mktemp("rack"), xdp=request.param, clients=2) as rack:
         rack.up()

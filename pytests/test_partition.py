@@ -67,6 +67,7 @@ def test_one_to_all_obeys_each_link(switch):
     switch.ports["r2"].expect_none()
 
 
+@pytest.mark.needs("af_xdp")
 def test_one_to_all_waits_on_one_link_only(switch):
     switch.add("--from c0 --to r2 --kind arp delay 50ms")
     switch.add("--from c0 --to r0 --kind arp duplicate")

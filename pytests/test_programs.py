@@ -6,7 +6,7 @@ import os
 import pytest
 
 import bpf
-from conftest import BUILD
+from conftest import BUILD, MODES
 from net import link, namespaces
 
 # Those of kinds.bpf.o are there to be refused.
@@ -45,7 +45,7 @@ def attached(loaded, device, kind, attach):
                 attach(one)
 
 
-@pytest.mark.parametrize("mode", ["native", "generic"])
+@pytest.mark.parametrize("mode", MODES)
 def test_xdp_attaches(loaded, device, mode):
     attached(loaded, device, "xdp", lambda one: one.attach_xdp(device.index, mode).close())
 

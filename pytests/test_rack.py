@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from conftest import until
+from conftest import MODES, until
 from net import run
 from racks import COMMAND, NETNS, RUN, Rack, bpftool, rack_command, signal_at, stops
 
@@ -119,7 +119,7 @@ def test_tcp_between_nodes(rack):
     assert server.wait(10) == 0
 
 
-@pytest.mark.parametrize("xdp", ["native", "generic"])
+@pytest.mark.parametrize("xdp", MODES)
 def test_ports_carry_the_programs_of_the_mode(rack, xdp):
     rack.up("--xdp", xdp)
     shown = json.loads(rack.exec("tor", "bpftool", "-j", "net"))[0]

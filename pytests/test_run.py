@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD
+from conftest import BUILD, MODES
 
 RACK = os.path.join(BUILD, "rack")
 NAME = "run%d" % os.getpid()
@@ -62,7 +62,7 @@ def rows(output):
     return table, reasons
 
 
-@pytest.mark.parametrize("mode", ["native", "generic"])
+@pytest.mark.parametrize("mode", MODES)
 def test_table(file, mode):
     done = rack("run", file, "--offload", "none", "--offload", "all", "--ops", 500, "--xdp", mode)
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
+from conftest import MODES
 from paxos import Paxos, PrepareMessage, Request
 from racks import Rack
 from subject import Member, Replica
@@ -78,7 +79,7 @@ REASONS = ["redirect", "bridge", "flood", "hairpin", "no-port", "short", "vlan-d
            "no-flow", "moved", "no-socket", "no-xdp", "clone"]
 
 
-@pytest.fixture(scope="module", params=["native", "generic"])
+@pytest.fixture(scope="module", params=MODES)
 def tor(request, tmp_path_factory):
     tor = Tor(tmp_path_factory.mktemp("tor"), request.param)
     with tor.rack:

@@ -22,6 +22,7 @@ import traceback
 import pytest
 
 from bench import NODE_IP, NODE_MAC, member
+from conftest import MODES
 from net import BARRIER_NOISE, Port, Tester, let_peer_transmit, libc, link, namespaces
 from paxos import *
 from subject import BUSY, Member, Replica
@@ -147,7 +148,7 @@ def in_process(cpu, function, *arguments):
     return result
 
 
-@pytest.fixture(params=["native", "generic"])
+@pytest.fixture(params=MODES)
 def lanes(request):
     """A replica that is reached by two links, and a port at the far end of each."""
     spaces = one, two, node = namespaces(3, "lane")

@@ -35,7 +35,7 @@
 #include "watch.skel.h"
 
 #define FRAMES 16
-#define WAIT_MS 500   /* for what must come */
+#define WAIT_MS 2000  /* for what must come */
 #define GIVE_UP_MS 50 /* for what mostly does not */
 #define LOOK_MS 1
 #define CARRIER_MS 3000
