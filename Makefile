@@ -32,7 +32,7 @@ RACE := $(patsubst %.c,$(O)/%.o,$(wildcard race/*.c) bpf/load.c \
 FUZZ := $(patsubst %.c,$(O)/%.o,$(wildcard pytests/fuzz/*.c)) $(O)/bpf/load.o
 NETNS := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard netns/test_*.c),$(wildcard netns/*.c)))
 TOPO := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcard topo/*.c))) \
-	$(O)/bpf/load.o $(O)/replica/status_read.o
+	$(O)/bpf/load.o $(addprefix $(O)/,replica/status_read.o replica/message.o replica/wire.o vr.pb.o)
 UNITS := $(patsubst %.c,$(B)/%,$(notdir $(wildcard replica/test_*.c netns/test_*.c topo/test_*.c)))
 BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 FUZZERS := decode journal core
@@ -133,7 +133,7 @@ $(B)/%.py: topo/%.py
 	$(Q)cp $< $@
 $(B)/rack: $(TOPO) $(NETNS)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -pthread -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf -lm -lncursesw -ltinfo
+	$(Q)$(CC) $(LDFLAGS) -pthread -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf -lm -lncursesw -ltinfo -lprotobuf-nanopb
 $(B)/loop: $(O)/bench/loop.o $(REPLICA)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf

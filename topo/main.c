@@ -35,6 +35,8 @@ static const struct command {
 	 "K, rate R"},
 	{"top", cmd_top, "RACK [--interval SECONDS] [--once | --count N]",
 	 "what happens in a rack, live; lines when not on a terminal"},
+	{"capture", cmd_capture, "RACK [NODE] [-w FILE|-] [-c FRAMES] [--for SECONDS] [--both]",
+	 "frames at the switch's ports, a line each, or a file for Wireshark"},
 	{"stats", cmd_stats, "RACK --json [--for SECONDS] [--links on|off]",
 	 "everything that is counted; --for looks so long first, --links on counts from now on"},
 };
