@@ -22,7 +22,9 @@ from subject import Member, Replica  # noqa: E402
 
 ROUNDS = 40
 REPEAT = {"xdp": 1000, "tc": 100}  # more clones than that in one go find their queue full
-SKB_IFINDEX, SKB_WORDS = 10, 48  # of struct __sk_buff: which word is ifindex, and how many there are
+SKB_INGRESS, SKB_IFINDEX, SKB_WORDS = 9, 10, 48  # words of struct __sk_buff, and how many there are
+TOR_IFINDEX = 32  # of the switch's port 0 (bpf/tor.h)
+TC_ACT_REDIRECT = 7
 MEMBERS = [Member("02:00:00:00:00:%02x" % (i + 1), "10.0.0.%d" % (i + 1), PORT) for i in range(5)]
 
 
@@ -63,14 +65,23 @@ class Figures:
             net.run("ip link set drain up")
             self.sink = socket.if_nametoindex("sink")
 
+        self.switch = bpf.Object(os.path.join(BUILD, "tor.bpf.o"), {"nodes": 3}, dict.fromkeys(
+            ("tor_ports", "tor_counts", "tor_cut", "tor_devices", "tor_sockets"), 3))
+        ports = self.switch.map("tor_ports")
+        for one in MEMBERS[:2]:  # struct tor_port; its index stands at the end of the MAC
+            mac = bytes.fromhex(one.mac.replace(":", ""))
+            ports.update(mac[5], (mac + bytes(2) + socket.inet_aton(one.ip)).ljust(ports.value_size, b"\0"))
+
     def close(self):
+        self.switch.close()
         self.again.close()
         self.replica.close()
         self.namespace.close()
 
     def run(self, fd, kind, frame):
         """ns of a run, and its verdict"""
-        ctx = struct.pack("=%dI" % SKB_WORDS, *(self.sink if i == SKB_IFINDEX else 0 for i in range(SKB_WORDS)))
+        words = {SKB_IFINDEX: self.sink, SKB_INGRESS: TOR_IFINDEX + 1}
+        ctx = struct.pack("=%dI" % SKB_WORDS, *(words.get(i, 0) for i in range(SKB_WORDS)))
         out = ctypes.create_string_buffer(4096)
         self.again.map("target_" + kind).update(0, struct.pack("=I", fd))
         opts = bpf.sized(bpf.TestRun, repeat=REPEAT[kind], data_in=ctypes.cast(frame, ctypes.c_void_p),
@@ -82,25 +93,31 @@ class Figures:
                   "test run")
         return opts.duration, opts.retval
 
-    def measure(self, program, frame, reason, n=3, **start):
-        """ns of a run from this state above those of the empty program: medians of runs in turn.
-        `reason`: what each must have been counted as."""
+    def above_empty(self, program, frame, verdict=None):
+        """ns of a run above those of the empty program: medians of runs in turn."""
         frame, kind = bytes(frame), program.type
-        self.replica.start(MEMBERS[:n], **start)
-        scenario, state = self.scenario, self.replica.state
-        scenario.gate, scenario.committed = state.gate, state.committed
-        for i in range(8):
-            scenario.acked[i] = state.acked[i]
-        scenario.len, scenario.frame = len(frame), frame
+        self.scenario.len, self.scenario.frame = len(frame), frame
         ours, floor = [], []
         with self.namespace:
             for _ in range(ROUNDS):
                 floor.append(self.run(self.again.program("empty_" + kind).fd, kind, frame)[0])
                 ours.append(self.run(program.fd, kind, frame)[0])
-        counted = self.replica.counted()
-        if counted.pop(reason, 0) != ROUNDS * REPEAT[kind] or set(counted) - {"tc-clone"}:
-            raise RuntimeError("%s was wanted of each run, and not %s" % (reason, self.replica.counted()))
+            if verdict is not None and self.run(program.fd, kind, frame)[1] != verdict:
+                raise RuntimeError("%s did not say %d" % (program.name, verdict))
         return statistics.median(ours) - statistics.median(floor)
+
+    def measure(self, program, frame, reason, n=3, **start):
+        """The replica's, from this state. `reason`: what each run must have been counted as."""
+        self.replica.start(MEMBERS[:n], **start)
+        scenario, state = self.scenario, self.replica.state
+        scenario.gate, scenario.committed = state.gate, state.committed
+        for i in range(8):
+            scenario.acked[i] = state.acked[i]
+        ns = self.above_empty(program, frame)
+        counted = self.replica.counted()
+        if counted.pop(reason, 0) != ROUNDS * REPEAT[program.type] or set(counted) - {"tc-clone"}:
+            raise RuntimeError("%s was wanted of each run, and not %s" % (reason, self.replica.counted()))
+        return ns
 
     def all(self):
         """{what: ns}"""
@@ -117,6 +134,8 @@ class Figures:
             "quorum": self.measure(xdp, ack(1), "quorum", **leader),
             "passed": self.measure(xdp, commit, "other-kind", **follower),
             "clone": (clones[5] - clones[3]) / 2,
+            "switch": self.above_empty(self.switch.program("tor_ingress"), headers(0, 1) / bytes(58),
+                                       TC_ACT_REDIRECT),
         }
 
 
@@ -128,6 +147,7 @@ WORDS = {
     "quorum": "an ack that completes a quorum, passed",
     "passed": "another kind, passed",
     "clone": "a clone of a broadcast",
+    "switch": "the switch: a frame judged and redirected",
 }
 
 
