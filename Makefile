@@ -40,7 +40,7 @@ BENCH := $(B)/loop $(patsubst bench/%.bpf.c,$(B)/bench/%.bpf.o,$(wildcard bench/
 SCRIPTS := $(patsubst topo/%.py,$(B)/%.py,$(wildcard topo/*.py))
 PROGRAMS := $(B)/rack $(B)/replica $(B)/client $(B)/journal $(B)/sim
 
-.PHONY: all run experiments test kill-test bench-wire sim sim-planted race test-kernel bench conformance mutants fuzz fuzz-decode shell format clean help programs units
+.PHONY: all run experiments test kill-test bench-rack bench-wire sim sim-planted race test-kernel bench conformance mutants fuzz fuzz-decode shell format clean help programs units
 all: deps-build ## build everything into build/ (installs missing packages)
 	$(Q)$(MAKE) programs
 
@@ -96,6 +96,10 @@ bench: deps-build deps-test ## every figure of speed beside its floor; QUICK=1 f
 
 kill-test: all deps-test ## SIGKILL to any process at KILLS=200 random moments of up, run, down: is anything left? SEED=n
 	$(Q)tools/kill-test $(B) $(or $(KILLS),200) $(SEED)
+
+bench-rack: deps-build deps-test deps-bench-rack ## racks of 4, 128, 1000 servers up and down, beside ip -batch and Mininet
+	$(Q)$(MAKE) programs
+	$(Q)python3 bench/rack.py
 
 .PHONY: bench-growth soak
 bench-growth: deps-build deps-test deps-bench ## speed against value size, replicas and clients: tables, docs/growth-*.svg

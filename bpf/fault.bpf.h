@@ -370,20 +370,28 @@ static __always_inline bool is_cut(const struct judgement *j)
 	return true;
 }
 
-/* Fills what is to be found. All rules count the packet, also when one of them drops it. */
-static __always_inline void judge_link(struct judgement *j)
+/*
+ * Fills what is to be found. All rules count the packet, also when one of them drops it. Global
+ * (so 0 is returned), like whatever else is called more than once or after many branches: the
+ * verifier looks at a global function once, at any other again for each way to it.
+ */
+__noinline int judge_link(struct judgement *out)
 {
 	struct tor_fault_state *state = fault_state();
+	struct judgement j; /* on this stack: what bpf_loop() hands on has to be */
 
-	j->drop = j->duplicate = j->hold = false;
-	j->corrupt_bits = 0;
-	j->delay_ns = j->number = j->behind = 0;
-	j->rule = j->serial = 0;
-	if (!state)
-		return;
-	bpf_loop(state->slots, rule_judge, j, 0);
-	if (is_cut(j))
-		j->drop = true;
+	if (!out || !state)
+		return 0;
+	j = *out;
+	j.drop = j.duplicate = j.hold = false;
+	j.corrupt_bits = 0;
+	j.delay_ns = j.number = j.behind = 0;
+	j.rule = j.serial = 0;
+	bpf_loop(state->slots, rule_judge, &j, 0);
+	if (is_cut(&j))
+		j.drop = true;
+	*out = j;
+	return 0;
 }
 
 #endif

@@ -199,23 +199,31 @@ static __always_inline void judgement_begin(struct judgement *j, const struct fr
 
 #define RULED (1u << 31)
 
+/* Global, see judge_link(). */
+__noinline int read_frame(struct __sk_buff *skb, struct frame *frame)
+{
+	pull(skb, KIND_BYTES);
+	if (frame)
+		frame_read(frame, (void *)(long)skb->data, (void *)(long)skb->data_end,
+			   skb->vlan_present);
+	return 0;
+}
+
 /*
  * A frame from a port that rules concern, which judge() lets go to node `to` (RULED: the
  * steering table named it), or to all. One to all is not left to the bridge, which knows no
  * links: each node gets a copy of its own.
  */
-static __noinline int judge_faults(struct __sk_buff *skb, __u32 from, __u32 to,
-				   enum tor_reason reason)
+__noinline int judge_faults(struct __sk_buff *skb, __u32 from, __u32 to, __u32 reason)
 {
 	struct group group = {.skb = skb};
 	struct judgement *j = &group.j;
-	struct frame frame;
+	struct frame frame = {};
 	int action = TC_ACT_SHOT;
 
 	if (skb->mark == MARK_JUDGED)
 		return TC_ACT_OK;
-	pull(skb, KIND_BYTES);
-	frame_read(&frame, (void *)(long)skb->data, (void *)(long)skb->data_end, skb->vlan_present);
+	read_frame(skb, &frame);
 	judgement_begin(j, &frame, from, to & ~RULED, skb->len);
 	if (reason == TOR_R_FLOOD) {
 		bpf_loop(nodes, send_copy, &group, 0);
@@ -230,16 +238,15 @@ static __noinline int judge_faults(struct __sk_buff *skb, __u32 from, __u32 to,
 	return action;
 }
 
-static __noinline int count_link(struct __sk_buff *skb, __u32 from, __u32 to)
+__noinline int count_link(struct __sk_buff *skb, __u32 from, __u32 to)
 {
 	struct tor_looking *l = looking();
 	struct tor_link link = {.from = from, .to = to};
-	struct frame frame;
+	struct frame frame = {};
 
 	if (!l || look_over(l) || skb->mark == MARK_JUDGED)
 		return 0;
-	pull(skb, KIND_BYTES);
-	frame_read(&frame, (void *)(long)skb->data, (void *)(long)skb->data_end, skb->vlan_present);
+	read_frame(skb, &frame);
 	link.kind = frame.kind;
 	link_count(l, &link, skb->len);
 	return 0;
@@ -309,30 +316,36 @@ static __always_inline void flip_xdp(struct xdp_md *ctx, const struct judgement 
 	bpf_xdp_store_bytes(ctx, j->corrupt_at, &byte, 1);
 }
 
-static __noinline int count_link_xdp(struct xdp_md *ctx, __u32 from, __u32 to)
+__noinline int read_frame_xdp(struct xdp_md *ctx, struct frame *frame)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	if (frame)
+		frame_read(frame, (void *)(long)ctx->data, (void *)(long)ctx->data_end, false);
+	return ctx->data_end - ctx->data;
+}
+
+__noinline int count_link_xdp(struct xdp_md *ctx, __u32 from, __u32 to)
+{
 	struct tor_link link = {.from = from, .to = to};
 	struct tor_looking *l = looking();
-	struct frame frame;
+	struct frame frame = {};
+	__u32 len;
 
 	if (!l || look_over(l))
 		return 0;
-	frame_read(&frame, data, end, false);
+	len = read_frame_xdp(ctx, &frame);
 	link.kind = frame.kind;
-	link_count(l, &link, end - data);
+	link_count(l, &link, len);
 	return 0;
 }
 
 /* Does a rule drop it? Those that double it or make it wait are the TC program's (TOR_DETOUR). */
-static __noinline int judge_faults_xdp(struct xdp_md *ctx, __u32 from, __u32 to)
+__noinline int judge_faults_xdp(struct xdp_md *ctx, __u32 from, __u32 to)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct judgement j = {};
-	struct frame frame;
+	struct frame frame = {};
+	__u32 len = read_frame_xdp(ctx, &frame);
 
-	frame_read(&frame, data, end, false);
-	judgement_begin(&j, &frame, from, to, end - data);
+	judgement_begin(&j, &frame, from, to, len);
 	judge_link(&j);
 	if (j.drop)
 		return XDP_DROP;

@@ -103,6 +103,13 @@ void features_close(struct features *features)
 	free(features);
 }
 
+int link_settle(int socket, const char *iface)
+{
+	struct ethtool_value carrier = {.cmd = ETHTOOL_GLINK};
+
+	return call(socket, iface, &carrier) ? -errno : 0;
+}
+
 /* What the kernel answers to ETHTOOL_GFEATURES. */
 struct switches {
 	struct ethtool_gfeatures head;

@@ -4,8 +4,8 @@
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/veth.h>
-#include <stdbool.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "netns/rtnl_core.h"
 
@@ -29,8 +29,10 @@ static void put_end(struct nlmsghdr *nlh, const struct rtnl_veth_end *end, uint3
 	mnl_attr_put_u32(nlh, IFLA_NUM_RX_QUEUES, end->queues ?: 1);
 	if (end->group)
 		mnl_attr_put_u32(nlh, IFLA_GROUP, end->group);
-	if (end->netns >= 0)
-		mnl_attr_put_u32(nlh, IFLA_NET_NS_FD, end->netns);
+	if (end->here)
+		mnl_attr_put_u32(nlh, IFLA_NET_NS_PID, gettid());
+	if (end->bridge)
+		mnl_attr_put_u32(nlh, IFLA_MASTER, end->bridge);
 }
 
 void rtnl_veth_add(struct rtnl *r, const struct rtnl_veth_end *end,
@@ -81,18 +83,15 @@ void rtnl_link_up(struct rtnl *r, int ifindex)
 	begin(r, RTM_SETLINK, 0, "set up link", NULL, ifindex, true);
 }
 
-void rtnl_port_up(struct rtnl *r, int ifindex, int bridge, int xdp_fd)
+void rtnl_xdp_set(struct rtnl *r, int ifindex, int prog_fd)
 {
 	struct nlmsghdr *nlh;
 	struct nlattr *xdp;
 
-	begin(r, RTM_SETLINK, 0, "set up port", NULL, ifindex, true);
+	begin(r, RTM_SETLINK, 0, "attach XDP program to link", NULL, ifindex, false);
 	nlh = rtnl_message(r);
-	mnl_attr_put_u32(nlh, IFLA_MASTER, bridge);
-	if (xdp_fd < 0)
-		return;
 	xdp = mnl_attr_nest_start(nlh, IFLA_XDP);
-	mnl_attr_put_u32(nlh, IFLA_XDP_FD, xdp_fd);
+	mnl_attr_put_u32(nlh, IFLA_XDP_FD, prog_fd);
 	mnl_attr_put_u32(nlh, IFLA_XDP_FLAGS, XDP_FLAGS_DRV_MODE);
 	mnl_attr_nest_end(nlh, xdp);
 }

@@ -50,4 +50,10 @@ int features_driver(int socket, const char *iface, char driver[32]);
  */
 int features_xdp(int ifindex, uint64_t *can);
 
+/*
+ * The kernel acts on a carrier that came or went in its own time, with thousands of links up to
+ * a second later: nothing is sent before. Since Linux 6.8 to ask for the carrier is to make it.
+ */
+int link_settle(int socket, const char *iface);
+
 #endif

@@ -37,26 +37,51 @@ struct rtnl {
 	char answer[65536] __attribute__((aligned(MNL_ALIGNTO)));
 };
 
-int rtnl_open(struct rtnl **out)
+static int open_socket(struct rtnl *r)
 {
-	struct rtnl *r = calloc(1, sizeof(*r));
-	int one = 1, ret;
+	int one = 1;
 
-	if (!r)
-		return -ENOMEM;
 	r->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	if (!r->socket || mnl_socket_bind(r->socket, 0, MNL_SOCKET_AUTOPID) < 0) {
-		ret = -errno;
-		rtnl_close(r);
-		return ret;
-	}
+	if (!r->socket || mnl_socket_bind(r->socket, 0, MNL_SOCKET_AUTOPID) < 0)
+		return -errno;
 	/* Without these the library still works, with poorer errors. */
 	mnl_socket_setsockopt(r->socket, NETLINK_EXT_ACK, &one, sizeof(one));
 	mnl_socket_setsockopt(r->socket, NETLINK_CAP_ACK, &one, sizeof(one));
 	mnl_socket_setsockopt(r->socket, NETLINK_GET_STRICT_CHK, &one, sizeof(one));
+	return 0;
+}
+
+int rtnl_open(struct rtnl **out)
+{
+	struct rtnl *r = calloc(1, sizeof(*r));
+	int ret;
+
+	if (!r)
+		return -ENOMEM;
 	r->seq = time(NULL);
+	ret = open_socket(r);
+	if (ret) {
+		rtnl_close(r);
+		return ret;
+	}
 	*out = r;
 	return 0;
+}
+
+int rtnl_reopen(struct rtnl *r)
+{
+	if (r->socket)
+		mnl_socket_close(r->socket);
+	r->open = NULL;
+	r->used = 0;
+	r->count = 0;
+	r->failed = 0;
+	return open_socket(r);
+}
+
+int rtnl_fd(const struct rtnl *r)
+{
+	return mnl_socket_get_fd(r->socket);
 }
 
 void rtnl_close(struct rtnl *r)

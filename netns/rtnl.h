@@ -14,13 +14,18 @@
 #ifndef PAXRACK_RTNL_H
 #define PAXRACK_RTNL_H
 
-#include <stdint.h>
 #include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 struct rtnl;
 
 /* In the network namespace of the caller. 0 or -errno. */
 int rtnl_open(struct rtnl **r);
+/* Now in the namespace that the caller has moved to; what is queued is dropped. 0 or -errno. */
+int rtnl_reopen(struct rtnl *r);
+/* The socket itself, for ioctl(2) on devices of its namespace (features_off()). */
+int rtnl_fd(const struct rtnl *r);
 void rtnl_close(struct rtnl *r); /* NULL is allowed; what is queued is dropped */
 int rtnl_commit(struct rtnl *r);
 /* One line, valid until the next rtnl_commit(). */
@@ -31,9 +36,10 @@ struct rtnl_veth_end {
 	const char *name;
 	int ifindex; /* 0: any */
 	uint8_t mac[6];
-	int netns;	 /* descriptor of the end's namespace; -1: the socket's */
+	bool here;	 /* in the caller's namespace, which need not be the socket's */
 	uint32_t group;	 /* 0: the default group */
 	uint32_t queues; /* to transmit and to receive; 0: one of each */
+	int bridge;	 /* a port of this one; 0: of none; `end` only */
 };
 
 /* Both ends, `end` up, `peer` down. */
@@ -42,8 +48,8 @@ void rtnl_veth_add(struct rtnl *r, const struct rtnl_veth_end *end,
 /* Up, without spanning tree and multicast snooping: it sends nothing on its own. */
 void rtnl_bridge_add(struct rtnl *r, const char *name, int ifindex, const uint8_t mac[6]);
 void rtnl_link_up(struct rtnl *r, int ifindex);
-/* Up, a port of `bridge`, with a native XDP program when xdp_fd is not -1. */
-void rtnl_port_up(struct rtnl *r, int ifindex, int bridge, int xdp_fd);
+/* A native XDP program. */
+void rtnl_xdp_set(struct rtnl *r, int ifindex, int prog_fd);
 /* How many ports of bridges do not forward yet (they do soon after they are up), or -errno. */
 int rtnl_ports_idle(struct rtnl *r);
 /* The largest frame that the link may merge received ones to. */

@@ -487,8 +487,8 @@ static bool carries(const struct probe *p)
 
 static int make_pair(struct probe *p)
 {
-	struct rtnl_veth_end near = {.name = "near", .ifindex = NEAR, .netns = -1};
-	struct rtnl_veth_end far = {.name = "far", .ifindex = FAR, .netns = -1};
+	struct rtnl_veth_end near = {.name = "near", .ifindex = NEAR};
+	struct rtnl_veth_end far = {.name = "far", .ifindex = FAR};
 	struct sockaddr_ll address = {.sll_family = AF_PACKET,
 				      .sll_protocol = htons(PROBE_ETHERTYPE),
 				      .sll_ifindex = NEAR};

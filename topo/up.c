@@ -4,9 +4,9 @@
  *
  *   1  /run/paxrack/<rack>/, a tmpfs mounted on it, everything else inside
  *   2  the ToR's namespace and bridge, the ToR's programs
- *   3  each node: a namespace; eth0 up, with its peer in the ToR; address, neighbours
- *   4  the ports: offloads off, programs attached, up, members of the bridge
- *   5  links in /run/netns, cluster.conf, and last the mark that the rack is complete
+ *   3  each node: a namespace; the pair of its port, up, with programs, member of the bridge, and
+ *      eth0; offloads off; address, neighbours; eth0 up
+ *   4  links in /run/netns, cluster.conf, and last the mark that the rack is complete
  *
  * Killed anywhere, what was made can be reached from that one mount (down.c), or was
  * held by this process alone.
@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,15 +34,12 @@
 
 #define BRIDGE "br0"
 #define PORTS_MS 5000 /* for the bridge to forward on all of them */
-#define LOOK_MS 1
-#define LOOPBACK 1 /* device index of lo in every namespace */
+#define LOOPBACK 1    /* device index of lo in every namespace */
 
 struct build {
 	const struct rack *rack;
-	int host;   /* namespace to come back to */
-	int tor_ns; /* the ToR's namespace, a socket in it and a netlink socket in it */
-	int tor_socket;
-	struct rtnl *tor_rtnl;
+	int host;			   /* namespace to come back to */
+	struct rtnl *tor_rtnl, *node_rtnl; /* in the ToR, in the node being built */
 	struct tor tor;
 	struct features *features;
 };
@@ -131,15 +127,10 @@ static int build_tor(struct build *b)
 	if (!ret)
 		ret = ns_bridge_plain();
 	if (!ret)
-		ret = b->tor_ns = ns_current();
-	if (ret >= 0)
 		ret = rtnl_open(&b->tor_rtnl);
-	if (ret < 0)
+	if (ret)
 		return failed("tor", "make its network namespace", ret);
-	b->tor_socket = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (b->tor_socket < 0)
-		return failed("tor", "open a socket", -errno);
-	ret = features_open(&b->features, b->tor_socket, "lo");
+	ret = features_open(&b->features, rtnl_fd(b->tor_rtnl), "lo");
 	if (ret)
 		return failed("tor", "list offloads of devices", ret);
 	memcpy(mac, rack->nodes[0].mac, sizeof(mac));
@@ -151,93 +142,87 @@ static int build_tor(struct build *b)
 	return 0;
 }
 
-static int fill_node(struct build *b, const struct rack_node *node, struct rtnl *r)
+/* The pair, eth0 in the namespace that this process is in; and all that is the port's. */
+static int build_port(struct build *b, const struct rack_node *node)
 {
 	const struct rack *rack = b->rack;
+	struct rtnl *r = b->tor_rtnl;
 	struct rtnl_veth_end eth0 = {
-		.name = RACK_IFACE, .ifindex = node->ifindex, .netns = -1, .queues = rack->queues};
+		.name = RACK_IFACE, .ifindex = node->ifindex, .here = true, .queues = rack->queues};
 	struct rtnl_veth_end port = {.name = node->name,
 				     .ifindex = node->ifindex,
-				     .netns = b->tor_ns,
 				     .group = RACK_PORT_GROUP,
-				     .queues = rack->queues};
+				     .queues = rack->queues,
+				     .bridge = TOR_BRIDGE_IFINDEX};
+	int ret;
 
 	memcpy(eth0.mac, node->mac, sizeof(eth0.mac));
 	memcpy(port.mac, node->mac, sizeof(port.mac));
 	port.mac[0] |= 0x04; /* the port's own, which sends nothing: 06 for 02 */
-	rtnl_veth_add(r, &eth0, &port, rack->mtu);
+	rtnl_veth_add(r, &port, &eth0, rack->mtu);
+	rtnl_clsact_add(r, node->ifindex);
+	rtnl_ingress_add(r, node->ifindex, b->tor.ingress, "tor_ingress");
+	if (tor_bounces(rack, node))
+		rtnl_xdp_set(r, node->ifindex, b->tor.pass);
+	rtnl_fdb_add(r, node->ifindex, node->mac);
+	if (rtnl_commit(r))
+		return rack_say("tor: %s", rtnl_error(r));
+	ret = features_off(b->features, rtnl_fd(r), node->name);
+	return ret ? failed(node->name, "switch off offloads of its port", ret) : 0;
+}
+
+/* Nothing can come out of eth0 before it is up, which is last. */
+static int fill_node(struct build *b, const struct rack_node *node)
+{
+	const struct rack *rack = b->rack;
+	struct rtnl *r = b->node_rtnl;
+	int ret = features_off(b->features, rtnl_fd(r), RACK_IFACE);
+
+	if (ret)
+		return failed(node->name, "switch off offloads of eth0", ret);
 	rtnl_link_up(r, LOOPBACK);
 	rtnl_addr_add(r, node->ifindex, node->addr, rack->prefix);
+	rtnl_link_up(r, node->ifindex);
 	for (unsigned int i = 0; i < rack->replicas; i++) {
 		const struct rack_node *peer = &rack->nodes[i];
 
 		if (peer != node)
 			rtnl_neigh_add(r, node->ifindex, peer->addr, peer->mac);
 	}
-	return rtnl_commit(r) ? rack_say("%s: %s", node->name, rtnl_error(r)) : 0;
+	if (rtnl_commit(r))
+		return rack_say("%s: %s", node->name, rtnl_error(r));
+	ret = link_settle(rtnl_fd(r), RACK_IFACE) ?: link_settle(rtnl_fd(b->tor_rtnl), node->name);
+	return ret ? failed(node->name, "ask for the carrier", ret) : 0;
 }
 
 /* Leaves the process in the node's namespace: the next one to be made starts from there as well. */
 static int build_node(struct build *b, const struct rack_node *node)
 {
-	struct rtnl *r = NULL;
 	char path[RACK_PATH_MAX];
-	int socket_fd = -1, ret;
+	int ret = ns_create(rack_path(path, b->rack->name, "ns/%s", node->name));
 
-	ret = ns_create(rack_path(path, b->rack->name, "ns/%s", node->name));
 	if (!ret)
-		ret = rtnl_open(&r);
+		ret = b->node_rtnl ? rtnl_reopen(b->node_rtnl) : rtnl_open(&b->node_rtnl);
 	if (ret)
 		return failed(node->name, "make its network namespace", ret);
-	ret = fill_node(b, node, r);
-	if (ret)
-		goto out;
-	socket_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	ret = socket_fd < 0 ? -errno : features_off(b->features, socket_fd, RACK_IFACE);
-	if (ret)
-		ret = failed(node->name, "switch off offloads of eth0", ret);
-out:
-	if (socket_fd >= 0)
-		close(socket_fd);
-	rtnl_close(r);
-	return ret;
+	return build_port(b, node) ?: fill_node(b, node);
 }
 
-/* The kernel's link watch lets them forward a moment after they are up. */
+/* Before Linux 6.8 the ports forward a moment after they are up. */
 static int wait_for_ports(struct build *b)
 {
-	int left_ms = PORTS_MS, idle;
+	int waited_ms = 0, look_ms = 1, idle;
 
-	while ((idle = rtnl_ports_idle(b->tor_rtnl)) > 0 && left_ms > 0) {
-		poll(NULL, 0, LOOK_MS);
-		left_ms -= LOOK_MS;
+	while ((idle = rtnl_ports_idle(b->tor_rtnl)) > 0 && waited_ms < PORTS_MS) {
+		poll(NULL, 0, look_ms);
+		waited_ms += look_ms;
+		look_ms *= 2; /* looking is not cheap */
 	}
 	if (idle < 0)
 		return failed("tor", "look at its ports", idle);
 	if (idle)
 		return rack_say("tor: %d ports of its bridge do not forward", idle);
 	return 0;
-}
-
-static int build_ports(struct build *b)
-{
-	const struct rack *rack = b->rack;
-	int ret;
-
-	for (unsigned int i = 0; i < rack->count; i++) {
-		const struct rack_node *node = &rack->nodes[i];
-		ret = features_off(b->features, b->tor_socket, node->name);
-		if (ret)
-			return failed(node->name, "switch off offloads of its port", ret);
-		rtnl_clsact_add(b->tor_rtnl, node->ifindex);
-		rtnl_ingress_add(b->tor_rtnl, node->ifindex, b->tor.ingress, "tor_ingress");
-		rtnl_port_up(b->tor_rtnl, node->ifindex, TOR_BRIDGE_IFINDEX,
-			     tor_bounces(rack, node) ? b->tor.pass : -1);
-		rtnl_fdb_add(b->tor_rtnl, node->ifindex, node->mac);
-	}
-	if (rtnl_commit(b->tor_rtnl))
-		return rack_say("tor: %s", rtnl_error(b->tor_rtnl));
-	return wait_for_ports(b);
 }
 
 static int build(struct build *b)
@@ -257,18 +242,15 @@ static int build(struct build *b)
 			ret = rack_say("interrupted, everything is being removed again");
 	}
 	if (!ret)
-		ret = build_ports(b);
+		ret = wait_for_ports(b);
 	if (ns_enter(b->host) && !ret)
 		ret = rack_say("cannot return to this network namespace: %s", strerror(errno));
 
 	watch_end(watch);
 	tor_close(&b->tor);
 	features_close(b->features);
+	rtnl_close(b->node_rtnl);
 	rtnl_close(b->tor_rtnl);
-	if (b->tor_socket >= 0)
-		close(b->tor_socket);
-	if (b->tor_ns >= 0)
-		close(b->tor_ns);
 	close(b->host);
 	return ret;
 }
@@ -316,7 +298,7 @@ static int same_as_up(const struct rack *rack)
 
 static int up_locked(const struct rack *rack, bool *made)
 {
-	struct build b = {.rack = rack, .host = -1, .tor_ns = -1, .tor_socket = -1};
+	struct build b = {.rack = rack, .host = -1};
 
 	switch (rack_state(rack->name)) {
 	case RACK_UP:

@@ -112,8 +112,8 @@ static void remove_devices(struct rtnl *r)
 static int make_devices(const struct rack *rack, struct rtnl *r)
 {
 	struct rtnl_veth_end wire = {
-		.name = WIRE, .ifindex = TOR_WIRE_IFINDEX, .netns = -1, .group = RACK_PORT_GROUP};
-	struct rtnl_veth_end end = {.name = WIRE_END, .ifindex = TOR_WIRE_END_IFINDEX, .netns = -1};
+		.name = WIRE, .ifindex = TOR_WIRE_IFINDEX, .group = RACK_PORT_GROUP};
+	struct rtnl_veth_end end = {.name = WIRE_END, .ifindex = TOR_WIRE_END_IFINDEX};
 	int release = tor_pinned(rack, "tor_release"), xdp = tor_pinned(rack, "tor_wire"), ret = -1;
 
 	if (release < 0 || xdp < 0)
