@@ -11,8 +11,9 @@
 #define STEER_FLOWS_MAX 16384 /* five-tuples in the table */
 #define STEER_GROUPS_MAX 256
 #define STEER_GROUP_PORTS_MAX 32
-#define STEER_PORTS_MAX 1024
 #define STEER_QUEUES_MAX 16 /* of one port */
+#define STEER_MOVED_MAX                                                                            \
+	4096 /* flows of which a native redirect failed; the oldest get another try */
 
 /* Memory for frames on the path afxdp: doubled when it ran out, up to the most. */
 #define STEER_UMEM_MIN (1u << 20)
@@ -68,8 +69,9 @@ struct steer_state {
 	/* by user space, while a path needs them */
 	__u32 ports_map, sockets_map; /* ids of tor_devices and tor_sockets */
 	__u32 netns;		      /* inode number of the ToR's namespace */
-	__u32 moved;		      /* flows in tor_moved */
-	/* by the programs */
+	__u32 polling;		      /* nodes were told to poll (NAPI) */
+	__u32 moved;		      /* flows in tor_moved; by the programs, as what follows */
+	__u32 padding;
 	__u64 clone_retries; /* bpf_clone_redirect() that failed, tried again */
 	__u64 redirect_errs; /* native redirects that failed after the program returned */
 	__u64 socket_full;   /* ... because the process on the path afxdp was too slow */

@@ -42,7 +42,7 @@ struct {
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
+	__uint(max_entries, STEER_MOVED_MAX);
 	__type(key, struct steer_key);
 	__type(value, __u64); /* how often */
 } tor_moved SEC(".maps");

@@ -39,6 +39,8 @@
  */
 int fault_parse(struct tor_rule *rule, const struct rack *rack, char **argv, char *error,
 		size_t size);
+/* A number and a unit, e.g. 5ms, within bounds; says nothing. */
+int fault_time_parse(uint64_t *ns, const char *text, uint64_t least, uint64_t most);
 bool fault_makes_wait(const struct tor_rule *rule); /* so it needs the wire */
 /* The words again, for people. */
 void fault_text(const struct tor_rule *rule, const struct rack *rack, char *text, size_t size);

@@ -96,6 +96,16 @@ static int read_quantity(const char *text, const struct unit *units, double max,
 	return -1;
 }
 
+int fault_time_parse(uint64_t *ns, const char *text, uint64_t least, uint64_t most)
+{
+	__u64 value;
+
+	if (read_quantity(text, times, most, &value) || value < least)
+		return -1;
+	*ns = value;
+	return 0;
+}
+
 static int read_number(const char *text, uint64_t max, __u64 *value)
 {
 	unsigned long long number;

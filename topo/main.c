@@ -39,6 +39,11 @@ static const struct command {
 	 "frames at the switch's ports, a line each, or a file for Wireshark"},
 	{"stats", cmd_stats, "RACK --json [--for SECONDS] [--links on|off]",
 	 "everything that is counted; --for looks so long first, --links on counts from now on"},
+	{"steer", cmd_steer,
+	 "RACK path NODE|FLOW PATH [--guard TIME] [--share N%] | add FLOW [TO [PATH]] | load FILE | "
+	 "rm FLOW|all | ls",
+	 "PATH through the switch of a node's frames or a flow's (udp:r0:1000:r1:2000): tc, xdp, "
+	 "bridge, afxdp"},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The process on the path afxdp. */
+#ifndef PAXRACK_STEER_AFXDP_H
+#define PAXRACK_STEER_AFXDP_H
+
+#include "bpf/steer.h"
+#include "topo/daemon.h"
+
+/* A daemon_fn. */
+int steer_afxdp_run(const struct rack *rack, struct daemon *d);
+/* It looks again which ports are on its path; returns when it has. 0, or -1 having said why. */
+int steer_afxdp_look(const struct rack *rack, const struct steer_state *state);
+
+#endif

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "topo/steer_guard.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "netns/ns.h"
+
+#define SPANS 20
+
+struct counters {
+	uint64_t frames, bytes; /* that the node sent, those that its device dropped too */
+	uint64_t lost;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+/* Of one device: as /proc/net/dev has it. */
+struct device {
+	char name[32];
+	uint64_t rx_dropped, tx_bytes, tx_frames, tx_dropped;
+};
+
+/* Each device of a node's namespace. */
+static int read_devices(const struct rack *rack, const char *node,
+			void (*fn)(const struct device *d, void *arg), void *arg)
+{
+	int here = ns_current(), ns = rack_netns(rack, node), ret = -1;
+	struct device d;
+	char line[512];
+	FILE *file = NULL;
+
+	if (here < 0 || ns < 0 || ns_enter(ns))
+		goto out;
+	file = fopen("/proc/thread-self/net/dev", "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line,
+			   " %31[^:]: %*u %*u %*u %" SCNu64 " %*u %*u %*u %*u %" SCNu64 " %" SCNu64
+			   " %*u %" SCNu64,
+			   d.name, &d.rx_dropped, &d.tx_bytes, &d.tx_frames, &d.tx_dropped) == 5)
+			fn(&d, arg);
+	}
+	ret = file ? 0 : -1;
+	ns_enter(here);
+out:
+	if (ret)
+		rack_say("cannot read the counters of %s: %s", node, strerror(errno));
+	if (file)
+		fclose(file);
+	if (ns >= 0)
+		close(ns);
+	if (here >= 0)
+		close(here);
+	return ret;
+}
+
+struct reading {
+	struct counters *c;
+	const char *node;
+};
+
+static void add_node(const struct device *d, void *arg)
+{
+	struct reading *r = arg;
+
+	if (strcmp(d->name, RACK_IFACE))
+		return;
+	r->c->frames = d->tx_frames + d->tx_dropped;
+	r->c->bytes = d->tx_bytes;
+	r->c->lost += d->tx_dropped;
+}
+
+/* Its own port receives, the others transmit. */
+static void add_port(const struct device *d, void *arg)
+{
+	struct reading *r = arg;
+
+	r->c->lost += strcmp(d->name, r->node) ? d->tx_dropped : d->rx_dropped;
+}
+
+static int read_node(struct counters *c, const struct rack *rack, const struct rack_node *node)
+{
+	struct reading r = {c, node->name};
+
+	*c = (struct counters){};
+	return read_devices(rack, node->name, add_node, &r);
+}
+
+static int read_all(struct counters *c, const struct rack *rack, const struct rack_node *node,
+		    const struct steer_state *state)
+{
+	struct reading r = {c, node->name};
+
+	if (read_node(c, rack, node) || read_devices(rack, "tor", add_port, &r))
+		return -1;
+	c->lost += state->redirect_errs + state->socket_full + state->afxdp.lost +
+		   state->afxdp.remade_lost;
+	return 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static double median(double *values)
+{
+	qsort(values, SPANS, sizeof(*values), by_value);
+	return (values[SPANS / 2 - 1] + values[SPANS / 2]) / 2;
+}
+
+int guard_measure(struct guard_sample *sample, const struct rack *rack,
+		  const struct rack_node *node, const struct steer_state *state, uint64_t ns,
+		  int interrupt)
+{
+	struct pollfd p = {.fd = interrupt, .events = POLLIN};
+	double frames[SPANS], bytes[SPANS];
+	struct counters first, last, now;
+	uint64_t at, then;
+
+	if (read_all(&first, rack, node, state))
+		return -1;
+	last = first;
+	then = now_ns();
+	for (int i = 0; i < SPANS; i++) {
+		if (poll(&p, 1, ns / SPANS / 1000000) > 0)
+			return 1;
+		if (read_node(&now, rack, node))
+			return -1;
+		at = now_ns();
+		frames[i] = (now.frames - last.frames) * 1e9 / (at - then);
+		bytes[i] = (now.bytes - last.bytes) * 1e9 / (at - then);
+		last = now;
+		then = at;
+	}
+	if (read_all(&now, rack, node, state))
+		return -1;
+	sample->frames_per_s = median(frames);
+	sample->bytes_per_s = median(bytes);
+	sample->frames = now.frames - first.frames;
+	sample->loss = sample->frames ? (now.lost - first.lost) * 100.0 / sample->frames : 0;
+	return 0;
+}
+
+void guard_print(const char *when, const struct guard_sample *s)
+{
+	printf("%-18s  %10.0f frames/s  %8.3f Gbit/s  %7.3f %% lost\n", when, s->frames_per_s,
+	       s->bytes_per_s * 8 / 1e9, s->loss);
+	fflush(stdout);
+}
+
+bool guard_worse(const struct guard_sample *before, const struct guard_sample *after, char *why,
+		 size_t size)
+{
+	double fall =
+		before->bytes_per_s ? 100 - 100 * after->bytes_per_s / before->bytes_per_s : 0;
+
+	if (fall > GUARD_FALL) {
+		snprintf(why, size, "throughput fell by %.0f %%, more than %d %%", fall,
+			 GUARD_FALL);
+		return true;
+	}
+	if (after->loss > GUARD_LOSS) {
+		snprintf(why, size, "%.3f %% were lost, more than %.1f %%", after->loss,
+			 GUARD_LOSS);
+		return true;
+	}
+	return false;
+}
