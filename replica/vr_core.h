@@ -9,7 +9,8 @@
  *   vr_pieces.c       messages put together from fragments
  *   vr_snapshot.c     the executed prefix as bytes
  *   vr_restore.c      from the journal
- *   vr_normal.c       Request, Prepare, PrepareOK, Commit, Reply; resends (section 4.1)
+ *   vr_normal.c       Request, Prepare, PrepareOK, Commit, Reply (section 4.1)
+ *   vr_peers.c        what a leader knows of each other replica; resends
  *   vr_view_change.c  StartViewChange, DoViewChange, StartView (section 4.2)
  *   vr_recovery.c     Recovery, RecoveryResponse (section 4.3), crash vectors (DISC 2017)
  *   vr_transfer.c     another replica's log or snapshot becomes one's own (section 5.2)
@@ -313,10 +314,25 @@ uint64_t vr_normal_deadline(const struct vr *vr);
 /* Ops up to `op` are committed: execute. The log up to there is known to be the right one. */
 void vr_commit(struct vr *vr, uint64_t op);
 void vr_execute(struct vr *vr);
-void vr_heard_from(struct vr *vr, uint32_t from);
 void vr_send_prepare_ok(struct vr *vr);
 /* Own log, as the follower of this view, has got longer otherwise than by the kernel. */
 void vr_advanced(struct vr *vr);
+
+/* --- vr_peers.c --- */
+
+/* A view begins, as far as the others are concerned. */
+void vr_peers_enter(struct vr *vr);
+void vr_heard_from(struct vr *vr, uint32_t from);
+/* Does the leader hear a quorum? Sets vr->deaf. */
+void vr_peers_look(struct vr *vr);
+/* The first ack in this view: from here on it is served with Prepares. */
+void vr_peer_joined(struct vr *vr, uint32_t i);
+void vr_peer_acked(struct vr *vr, uint32_t i, uint64_t op);
+/* A Prepare up to `last` left for all of them. */
+void vr_peers_sent(struct vr *vr, uint64_t last);
+struct message vr_prepare_of(const struct vr *vr, uint64_t first, uint64_t last);
+void vr_peers_resend(struct vr *vr);
+uint64_t vr_peers_deadline(const struct vr *vr);
 
 /* --- vr_view_change.c --- */
 

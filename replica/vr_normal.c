@@ -6,21 +6,10 @@
  *   log of the leader    ... executed ... committed ... sent ... last
  *                                            in flight  |  open batch: leaves when it fills a
  *                                                          frame, or at the tick
- *
- * Each peer has a timer of its own for what it has not acked. When it runs out, all
- * above acked[i] goes to that peer again, in order, a burst at a time; the pause
- * doubles, and after `dead_after` unanswered bursts the peer is only probed.
- *
- * A leader that may be heard but does not hear would keep its followers quiet for ever, and
- * commit nothing. So a Commit that says nothing new is answered, and a leader that has not
- * heard a quorum of others for view_change_us is deaf: it takes no requests, sends no Commit,
- * and else no more than probes, until they elect another, or it hears them again.
  */
 #include <string.h>
 
 #include "replica/vr_core.h"
-
-#define BURST 64 /* Prepares in a burst of resends */
 
 struct message vr_message(const struct vr *vr, enum wire_kind kind, uint64_t opnum)
 {
@@ -85,52 +74,11 @@ void vr_commit(struct vr *vr, uint64_t op)
 
 /* --- the leader ---------------------------------------------------------------------- */
 
-static uint64_t pause_of(const struct vr *vr, const struct vr_peer *p)
-{
-	uint64_t us = vr->c.resend_us, measured = p->rtt_us + 4 * (uint64_t)p->rtt_dev_us;
-	uint64_t longest_patience = 2 * (uint64_t)vr->c.view_change_us;
-
-	if (vr->deaf && vr->c.probe_us < longest_patience)
-		return longest_patience; /* else the probes would keep the followers quiet */
-	if (p->dead || vr->deaf)
-		return vr->c.probe_us;
-	if (measured > us)
-		us = measured;
-	us <<= p->unanswered < 16 ? p->unanswered : 16;
-	return us < vr->c.resend_max_us ? us : vr->c.resend_max_us;
-}
-
-static struct message prepare_of(const struct vr *vr, uint64_t first, uint64_t last)
-{
-	struct message m = vr_message(vr, WIRE_PREPARE, last);
-
-	m.batchstart = first;
-	m.has_committed = true;
-	m.committed = vr->committed;
-	m.entries = (struct entries){vr->log.ring, first, last - first + 1, vr->log.mask};
-	return m;
-}
-
-/* How far a Prepare that begins with `first` reaches: one frame, 64 ops. */
-static uint64_t frame_end(const struct vr *vr, uint64_t first, uint64_t last)
-{
-	uint64_t end = first, room = vr->c.payload_max - MESSAGE_PREPARE_MAX;
-	uint64_t used = message_request_len(vr_log_at(&vr->log, first));
-
-	while (end < last && end - first + 1 < ELEC_BATCH_MAX) {
-		used += message_request_len(vr_log_at(&vr->log, end + 1));
-		if (used > room)
-			break;
-		end++;
-	}
-	return end;
-}
-
 /* The open batch becomes a Prepare: recorded, then sent (DESIGN: a leader's record comes first). */
 static void send_prepare(struct vr *vr)
 {
 	uint64_t first = vr->sent + 1, last = vr->log.last;
-	struct message m = prepare_of(vr, first, last);
+	struct message m = vr_prepare_of(vr, first, last);
 
 	if (first > last)
 		return;
@@ -142,18 +90,7 @@ static void send_prepare(struct vr *vr)
 	vr->told = vr->committed;
 	vr->told_at = vr->now;
 	vr->commit_at = VR_NEVER;
-	for (uint32_t i = 0; i < vr->c.n; i++) {
-		struct vr_peer *p = &vr->peer[i];
-
-		if (i == vr->c.self)
-			continue;
-		if (p->resend_at == VR_NEVER)
-			p->resend_at = vr->now + pause_of(vr, p);
-		if (p->sample_op == 0) {
-			p->sample_op = last;
-			p->sample_at = vr->now;
-		}
-	}
+	vr_peers_sent(vr, last);
 	if (vr->quorum == 0)
 		vr_commit(vr, last);
 }
@@ -265,66 +202,6 @@ static void advance_commit(struct vr *vr)
 		vr->commit_at = vr->now + vr->c.commit_us;
 }
 
-static void sample_round_trip(struct vr *vr, struct vr_peer *p, uint64_t acked)
-{
-	uint32_t us, off;
-
-	if (p->sample_op == 0 || acked < p->sample_op)
-		return;
-	us = vr->now - p->sample_at < vr->c.resend_max_us ? vr->now - p->sample_at
-							  : vr->c.resend_max_us;
-	if (p->rtt_us == 0) {
-		p->rtt_us = us;
-		p->rtt_dev_us = us / 2;
-	} else {
-		off = us > p->rtt_us ? us - p->rtt_us : p->rtt_us - us;
-		p->rtt_dev_us += ((int32_t)off - (int32_t)p->rtt_dev_us) / 4;
-		p->rtt_us += ((int32_t)us - (int32_t)p->rtt_us) / 8;
-	}
-	p->sample_op = 0;
-}
-
-void vr_heard_from(struct vr *vr, uint32_t from)
-{
-	struct vr_peer *p = &vr->peer[from];
-
-	if ((p->dead || vr->deaf) && p->resend_at != VR_NEVER)
-		p->resend_at = vr->now;
-	p->dead = false;
-	p->heard_at = vr->now;
-	p->unanswered = 0;
-}
-
-static void ack_by(struct vr *vr, uint32_t i, uint64_t op)
-{
-	struct vr_peer *p = &vr->peer[i];
-
-	if (op <= p->acked)
-		return;
-	p->acked = op;
-	sample_round_trip(vr, p, op);
-	vr_heard_from(vr, i);
-	if (op >= vr->sent)
-		p->resend_at = VR_NEVER;
-	else if (p->resent_to != 0 && op >= p->resent_to)
-		p->resend_at = vr->now; /* the burst arrived: the next one */
-	else
-		p->resend_at = vr->now + pause_of(vr, p);
-	if (op >= p->resent_to)
-		p->resent_to = 0;
-}
-
-/* The first ack in this view: from here on it is served with Prepares. */
-static void joined(struct vr *vr, uint32_t i)
-{
-	struct vr_peer *p = &vr->peer[i];
-
-	if (p->joined)
-		return;
-	p->joined = true;
-	p->resend_at = p->acked < vr->sent ? vr->now + pause_of(vr, p) : VR_NEVER;
-}
-
 void vr_on_acks(struct vr *vr, const uint64_t *acked)
 {
 	if (vr->status != VR_NORMAL || !vr_leads(vr))
@@ -335,8 +212,8 @@ void vr_on_acks(struct vr *vr, const uint64_t *acked)
 		if (acked[i] > vr->sent)
 			vr_count(vr, VR_C_IGNORED_UNSENT);
 		else {
-			joined(vr, i);
-			ack_by(vr, i, acked[i]);
+			vr_peer_joined(vr, i);
+			vr_peer_acked(vr, i, acked[i]);
 		}
 	}
 	advance_commit(vr);
@@ -363,7 +240,7 @@ void vr_on_prepare_ok(struct vr *vr, const struct message *m, uint32_t from)
 	if (m->opnum == 0 && vr->sent > 0)
 		return; /* show_life(): it was heard, and its log may be any */
 	vr_count(vr, VR_C_ACKS_USER);
-	joined(vr, from);
+	vr_peer_joined(vr, from);
 	if (m->opnum <= vr->peer[from].acked)
 		return;
 	if (vr_fits_kernel(vr->view, m->opnum)) {
@@ -371,50 +248,8 @@ void vr_on_prepare_ok(struct vr *vr, const struct message *m, uint32_t from)
 		a->to = from;
 		a->op = m->opnum;
 	}
-	ack_by(vr, from, m->opnum);
+	vr_peer_acked(vr, from, m->opnum);
 	advance_commit(vr);
-}
-
-/* All above acked, in order. The fast header is right by construction: message_encode() sets it. */
-static void resend_prepares(struct vr *vr, uint32_t i)
-{
-	struct vr_peer *p = &vr->peer[i];
-	uint64_t first = p->acked + 1;
-	int frames = p->dead ? 1 : BURST;
-
-	/* Dropped from memory: who has the newest acks it, who is behind sees that, and asks. */
-	if (first <= vr->log.base) {
-		struct message m = vr_message(vr, WIRE_COMMIT, vr->committed);
-
-		vr_send(vr, i, &m);
-		first = vr->sent;
-	}
-	while (frames-- > 0 && first <= vr->sent && vr_log_at(&vr->log, first) && vr_out_room(vr)) {
-		uint64_t last = frame_end(vr, first, vr->sent);
-		struct message m = prepare_of(vr, first, last);
-
-		vr_send(vr, i, &m);
-		vr_count(vr, VR_C_PREPARE_RESENDS);
-		first = last + 1;
-	}
-	p->resent_to = first - 1;
-}
-
-static void resend_to(struct vr *vr, uint32_t i)
-{
-	struct vr_peer *p = &vr->peer[i];
-
-	p->sample_op = 0; /* an ack would not say which sending it answers */
-	if (p->joined)
-		resend_prepares(vr, i);
-	else
-		vr_send_start_view(vr, i);
-	p->unanswered++;
-	if (!p->dead && p->unanswered > vr->c.dead_after) {
-		p->dead = true;
-		vr_count(vr, VR_C_PEER_DEATHS);
-	}
-	p->resend_at = vr->now + pause_of(vr, p);
 }
 
 /* A commit that no Prepare carried, and the sign of life of an idle leader. */
@@ -434,20 +269,6 @@ static bool commit_due(const struct vr *vr)
 		return false;
 	return (vr->told < vr->committed && vr->commit_at <= vr->now) ||
 	       vr->told_at + vr->c.heartbeat_us <= vr->now;
-}
-
-static void look_for_quorum(struct vr *vr)
-{
-	uint32_t heard = 0;
-	bool deaf;
-
-	for (uint32_t i = 0; i < vr->c.n; i++)
-		heard += i != vr->c.self &&
-			 vr->peer[i].heard_at + vr->c.view_change_us > vr->now;
-	deaf = heard < vr->quorum;
-	if (deaf && !vr->deaf)
-		vr_count(vr, VR_C_DEAF);
-	vr->deaf = deaf;
 }
 
 /* --- the follower -------------------------------------------------------------------- */
@@ -600,23 +421,12 @@ static void remember_pending(struct vr *vr)
 
 void vr_normal_enter(struct vr *vr)
 {
-	/* A new cluster is in view 0; what is more, each replica has to show. */
-	bool fresh = vr->view == 0 && vr->log.last == 0;
-
 	vr->sent = vr->log.last;
 	vr->batch_bytes = 0;
 	vr->told = 0;
 	vr->told_at = vr->now;
 	vr->commit_at = VR_NEVER;
-	vr->deaf = false;
-	for (uint32_t i = 0; i < vr->c.n; i++) {
-		struct vr_peer *p = &vr->peer[i];
-
-		*p = (struct vr_peer){.rtt_us = p->rtt_us, .rtt_dev_us = p->rtt_dev_us};
-		p->joined = fresh;
-		p->heard_at = vr->now;
-		p->resend_at = fresh ? VR_NEVER : vr->now + pause_of(vr, p);
-	}
+	vr_peers_enter(vr);
 	vr_trust_leader(vr);
 	if (!vr_leads(vr))
 		return;
@@ -630,12 +440,9 @@ void vr_normal_tick(struct vr *vr)
 	vr_execute(vr);
 	if (!vr_leads(vr))
 		return;
-	look_for_quorum(vr);
+	vr_peers_look(vr);
 	send_prepare(vr);
-	for (uint32_t i = 0; i < vr->c.n; i++) {
-		if (i != vr->c.self && vr->peer[i].resend_at <= vr->now)
-			resend_to(vr, i);
-	}
+	vr_peers_resend(vr);
 	if (commit_due(vr))
 		send_commit(vr);
 }
@@ -643,6 +450,7 @@ void vr_normal_tick(struct vr *vr)
 uint64_t vr_normal_deadline(const struct vr *vr)
 {
 	uint64_t at = vr->deaf ? VR_NEVER : vr->told_at + vr->c.heartbeat_us;
+	uint64_t resend_at;
 
 	if (!vr_leads(vr))
 		return VR_NEVER;
@@ -650,9 +458,6 @@ uint64_t vr_normal_deadline(const struct vr *vr)
 		return vr->now;
 	if (!vr->deaf && vr->told < vr->committed && vr->commit_at < at)
 		at = vr->commit_at;
-	for (uint32_t i = 0; i < vr->c.n; i++) {
-		if (i != vr->c.self && vr->peer[i].resend_at < at)
-			at = vr->peer[i].resend_at;
-	}
-	return at;
+	resend_at = vr_peers_deadline(vr);
+	return resend_at < at ? resend_at : at;
 }
