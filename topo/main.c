@@ -33,6 +33,8 @@ static const struct command {
 	 "[--between T1 T2] ACTION | ls | rm ID | clear | partition [--one-way] N,N / N,N | heal",
 	 "ACTION on packets in the switch: drop, duplicate, corrupt, delay D [jitter J], reorder "
 	 "K, rate R"},
+	{"show", cmd_show, "RACK [--dot]",
+	 "a drawing: nodes, programs, processes, faults; --dot for graphviz"},
 	{"top", cmd_top, "RACK [--interval SECONDS] [--once | --count N]",
 	 "what happens in a rack, live; lines when not on a terminal"},
 	{"capture", cmd_capture, "RACK [NODE] [-w FILE|-] [-c FRAMES] [--for SECONDS] [--both]",

@@ -158,6 +158,7 @@ int cmd_check(int argc, char **argv);
 int cmd_fault(int argc, char **argv);
 int cmd_steer(int argc, char **argv);
 int cmd_capture(int argc, char **argv);
+int cmd_show(int argc, char **argv);
 int cmd_stats(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 
