@@ -20,16 +20,6 @@ KIND(fentry, "fentry/bpf_fentry_test1")
 KIND(fexit, "fexit/bpf_fentry_test1")
 KIND(fmod_ret, "fmod_ret/bpf_modify_return_test")
 KIND(lsm, "lsm/bpf_map")
-KIND(tp_btf, "tp_btf/xdp_exception")
-KIND(raw_tp, "raw_tp/xdp_exception")
-KIND(tracepoint, "tp/xdp/xdp_exception")
-KIND(kprobe, "kprobe/bpf_fentry_test1")
-KIND(kprobe_multi, "kprobe.multi/bpf_fentry_test1")
-KIND(iter, "iter/task")
-KIND(syscall, "syscall")
-KIND(sk_lookup, "sk_lookup")
-KIND(cgroup_skb, "cgroup_skb/egress")
-
 /* In place of a function of another program, of the type of that one. */
 SEC("freplace")
 int kind_freplace(struct xdp_md *ctx)
@@ -37,5 +27,14 @@ int kind_freplace(struct xdp_md *ctx)
 	(void)ctx;
 	return XDP_PASS;
 }
+
+KIND(tp_btf, "tp_btf/xdp_exception")
+KIND(raw_tp, "raw_tp/xdp_exception")
+KIND(kprobe, "kprobe/bpf_fentry_test1")
+KIND(kprobe_multi, "kprobe.multi/bpf_fentry_test1")
+KIND(iter, "iter/task")
+KIND(syscall, "syscall")
+KIND(sk_lookup, "sk_lookup")
+KIND(cgroup_skb, "cgroup_skb/egress")
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -90,6 +90,9 @@ static int on_link(const struct nlmsghdr *nlh, void *arg)
 		case IFLA_MTU:
 			link.mtu = mnl_attr_get_u32(attr);
 			break;
+		case IFLA_GRO_MAX_SIZE:
+			link.gro_max = mnl_attr_get_u32(attr);
+			break;
 		case IFLA_MASTER:
 			link.master = mnl_attr_get_u32(attr);
 			break;

@@ -13,6 +13,7 @@ struct look_link {
 	char name[IF_NAMESIZE];
 	uint8_t mac[6];
 	uint32_t mtu;	   /* bytes */
+	uint32_t gro_max;  /* bytes of what GRO merges at most */
 	bool up, forwards; /* forwards: as a port of a bridge */
 	uint64_t rx_packets, rx_bytes, rx_dropped, tx_packets, tx_bytes, tx_dropped;
 	uint32_t xdp;	  /* id of its XDP program; 0: none */

@@ -5,21 +5,9 @@
 
 #include "topo/private.h"
 
-struct names {
-	char (*name)[RACK_NAME_MAX + 1];
-	size_t count;
-};
-
 static int collect(const char *name, void *arg)
 {
-	struct names *names = arg;
-	void *more = realloc(names->name, (names->count + 1) * sizeof(*names->name));
-
-	if (!more)
-		return rack_say("no memory");
-	names->name = more;
-	snprintf(names->name[names->count++], sizeof(*names->name), "%s", name);
-	return 0;
+	return state_names_add(arg, name);
 }
 
 static int down_one(const char *name)
@@ -36,7 +24,7 @@ static int down_one(const char *name)
 
 static int down_all(void)
 {
-	struct names names = {0};
+	struct state_names names = {0};
 	int ret = state_each(collect, &names) ? 1 : 0;
 
 	for (size_t i = 0; i < names.count; i++)

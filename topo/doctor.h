@@ -18,6 +18,10 @@
 
 #include "topo/rack.h"
 
+/* enum bpf_attach_type since Linux 6.6; Debian 12's headers are older */
+#define DOCTOR_TCX_INGRESS 46
+#define DOCTOR_TCX_EGRESS 47
+
 enum doctor_status {
 	DOCTOR_OK,
 	DOCTOR_INFO,	/* good to know */

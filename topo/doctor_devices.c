@@ -23,9 +23,6 @@
 #define CAN_ZEROCOPY 8
 #define CAN_OFFLOAD 16
 
-/* enum bpf_attach_type since Linux 6.6; Debian 12's headers are older */
-#define TCX_INGRESS 46
-#define TCX_EGRESS 47
 #define TCX_PROGRAMS 16 /* that are listed */
 
 struct devices {
@@ -132,8 +129,8 @@ static void look_at_programs(struct devices *devices)
 			    link->xdp);
 	look_at_clsact(devices, false, "TC ingress");
 	look_at_clsact(devices, true, "TC egress");
-	look_at_tcx(devices, TCX_INGRESS, "tcx ingress");
-	look_at_tcx(devices, TCX_EGRESS, "tcx egress");
+	look_at_tcx(devices, DOCTOR_TCX_INGRESS, "tcx ingress");
+	look_at_tcx(devices, DOCTOR_TCX_EGRESS, "tcx egress");
 }
 
 /* Has it a bus behind it? */

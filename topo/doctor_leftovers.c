@@ -15,34 +15,14 @@
 #include "topo/doctor.h"
 #include "topo/private.h"
 
-struct names {
-	char (*name)[RACK_NAME_MAX + 1];
-	size_t count;
-};
-
-static int add(struct names *names, const char *name)
-{
-	void *more;
-
-	for (size_t i = 0; i < names->count; i++) {
-		if (!strcmp(names->name[i], name))
-			return 0;
-	}
-	more = realloc(names->name, (names->count + 1) * sizeof(*names->name));
-	if (!more)
-		return rack_say("no memory");
-	names->name = more;
-	snprintf(names->name[names->count++], sizeof(*names->name), "%s", name);
-	return 0;
-}
-
 static int add_broken(const char *name, void *arg)
 {
-	return rack_is_name(name) && rack_state(name) == RACK_BROKEN ? add(arg, name) : 0;
+	return rack_is_name(name) && rack_state(name) == RACK_BROKEN ? state_names_add(arg, name)
+								     : 0;
 }
 
 /* Links to /run/paxrack/<rack>/ns/<node> of racks that are not there. */
-static int add_of_links(struct names *names)
+static int add_of_links(struct state_names *names)
 {
 	DIR *dir = opendir(RACK_NETNS);
 	char to[PATH_MAX], name[RACK_NAME_MAX + 2];
@@ -55,7 +35,7 @@ static int add_of_links(struct names *names)
 		to[n > 0 ? n : 0] = '\0';
 		if (sscanf(to, RACK_RUN "/%33[^/]/ns/", name) == 1 && rack_is_name(name) &&
 		    rack_state(name) == RACK_ABSENT)
-			ret = add(names, name);
+			ret = state_names_add(names, name);
 	}
 	if (dir)
 		closedir(dir);
@@ -64,7 +44,7 @@ static int add_of_links(struct names *names)
 
 int doctor_leftovers(struct doctor *d, bool clean)
 {
-	struct names names = {0};
+	struct state_names names = {0};
 	int lock = rack_lock(clean), ret;
 
 	if (lock < 0)

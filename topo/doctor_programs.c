@@ -61,7 +61,7 @@ static void look_at_ours(struct doctor *d)
 static bool listens(enum bpf_prog_type type)
 {
 	return type == BPF_PROG_TYPE_TRACING || type == BPF_PROG_TYPE_RAW_TRACEPOINT ||
-	       type == BPF_PROG_TYPE_TRACEPOINT || type == BPF_PROG_TYPE_KPROBE;
+	       type == BPF_PROG_TYPE_KPROBE;
 }
 
 /* A kind of program that the kernel may refuse to load or attach; nothing stays. 0 or -errno. */
@@ -92,13 +92,24 @@ static int try_kind(const char *name, int target)
 	return ret;
 }
 
+/* Adds ", NAME", or " (ERROR), NAME" when the last ones were refused for another reason. */
+static void add_refused(char *text, size_t size, const char *name, int error, int last)
+{
+	size_t len = strlen(text);
+
+	if (!len || error == last)
+		snprintf(text + len, size - len, "%s%s", len ? ", " : "", name);
+	else
+		snprintf(text + len, size - len, " (%s), %s", strerror(-last), name);
+}
+
 static void look_at_kinds(struct doctor *d)
 {
 	struct kinds_bpf *kinds = kinds_bpf__open();
 	struct probe_bpf *probe = probe_bpf__open();
 	char taken[512] = "", refused[1024] = "";
 	struct bpf_program *program;
-	int target = -1;
+	int target = -1, last = 0;
 
 	if (!kinds || !probe) {
 		d->out_of_memory = true;
@@ -113,24 +124,27 @@ static void look_at_kinds(struct doctor *d)
 	{
 		const char *name = bpf_program__name(program);
 		int ret = try_kind(name, target);
-		char *to = ret ? refused : taken;
-		size_t size = ret ? sizeof(refused) : sizeof(taken), len = strlen(to);
 
 		name += strlen(KIND_PREFIX);
-		if (ret)
-			snprintf(to + len, size - len, "%s%s (%s)", len ? ", " : "", name,
-				 strerror(-ret));
-		else
-			snprintf(to + len, size - len, "%s%s", len ? ", " : "", name);
+		if (ret) {
+			add_refused(refused, sizeof(refused), name, ret, last);
+			last = ret;
+		} else {
+			add_refused(taken, sizeof(taken), name, 0, 0);
+		}
 	}
 	doctor_add(d, DOCTOR_INFO, "kinds_taken", "kinds of programs taken", "%s",
 		   taken[0] ? taken : "none of those tried");
-	doctor_add(d, DOCTOR_INFO, "kinds_refused", "kinds of programs refused", "%s",
-		   refused[0] ? refused : "none of those tried");
-	if (refused[0])
+	if (refused[0]) {
+		doctor_add(d, DOCTOR_INFO, "kinds_refused", "kinds of programs refused", "%s (%s)",
+			   refused, strerror(-last));
 		doctor_so(d,
 			  "nothing of paxrack depends on them; tools like xdpdump, xdp-loader and "
 			  "bpftrace do");
+	} else {
+		doctor_add(d, DOCTOR_OK, "kinds_refused", "kinds of programs refused",
+			   "none of those tried");
+	}
 out:
 	probe_bpf__destroy(probe);
 	kinds_bpf__destroy(kinds);

@@ -22,6 +22,13 @@ void links_remove(const char *name);
 /* Each folder of /run/paxrack that may be a rack; stops at, and returns, the first non-zero. */
 int state_each(int (*fn)(const char *name, void *arg), void *arg);
 
+/* Names of racks, each once; starts as zeros, and its `name` is to be freed. */
+struct state_names {
+	char (*name)[RACK_NAME_MAX + 1];
+	size_t count;
+};
+int state_names_add(struct state_names *names, const char *name);
+
 /* With the lock held. */
 int down_locked(const char *name);
 

@@ -123,3 +123,19 @@ int state_each(int (*fn)(const char *name, void *arg), void *arg)
 		closedir(dir);
 	return ret;
 }
+
+int state_names_add(struct state_names *names, const char *name)
+{
+	void *more;
+
+	for (size_t i = 0; i < names->count; i++) {
+		if (!strcmp(names->name[i], name))
+			return 0;
+	}
+	more = reallocarray(names->name, names->count + 1, sizeof(*names->name));
+	if (!more)
+		return rack_say("no memory");
+	names->name = more;
+	snprintf(names->name[names->count++], sizeof(*names->name), "%s", name);
+	return 0;
+}
