@@ -51,9 +51,12 @@ def lacking(name):
     if name == "two_cpus":
         has = len(os.sched_getaffinity(0))
         return "" if has >= 2 else "needs two CPUs, has %d" % has
-    if not doctor() or doctor()[name]["status"] in ("ok", "info"):
+    said = doctor()
+    if said and name not in said and any(line["status"] == "missing" for line in said.values()):
+        return "rack doctor: %s was not tried, something else is missing" % name
+    if not said or said[name]["status"] in ("ok", "info"):
         return ""
-    return "rack doctor: %s: %s" % (name, doctor()[name]["found"])
+    return "rack doctor: %s: %s" % (name, said[name]["found"])
 
 
 # Both modes, as parameters of whatever attaches XDP programs to veth.

@@ -238,6 +238,19 @@ def test_a_rack_with_fault_rules_is_well(up):
         rack_command("fault", up.name, "heal")
 
 
+def test_a_rack_that_steers_is_well(either):
+    """Its ports run another program, and its nodes poll."""
+    try:
+        for node, path in (("r0", "xdp"), ("r1", "bridge"), ("c0", "tc")):
+            done = rack_command("steer", either.name, "path", node, path)
+            assert done.returncode == 0, done.stderr
+        assert findings(either, status=0) == []
+    finally:
+        for node in ("r0", "r1"):
+            rack_command("steer", either.name, "path", node, "tc")
+    assert findings(either, status=0) == []
+
+
 # --- the machine
 
 
@@ -337,6 +350,8 @@ def test_tests_are_skipped_where_something_is_missing(monkeypatch):
     assert not conftest.lacking("btf") and not conftest.lacking("xdp_tx")
     with pytest.raises(KeyError):
         conftest.lacking("a-word-that-doctor-never-says")
+    said["veth"] = {"status": "missing", "found": "no such kind"}
+    assert conftest.lacking("tc_egress") == "rack doctor: tc_egress was not tried, something else is missing"
 
 
 def test_a_skip_says_why():

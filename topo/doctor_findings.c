@@ -13,13 +13,14 @@
 #include "topo/doctor_rack.h"
 
 static const struct {
-	const char *key, *so;
+	const char *key, *found, *so;
 } harms[HARM_COUNT] = {
-	[HARM_CHECKSUM] = {"checksum_offload",
+	[HARM_CHECKSUM] = {"checksum_offload", "checksum offload is on",
 			   "frames leave with partial checksums: programs pass them by, captures "
 			   "show them as wrong"},
-	[HARM_VLAN] = {"vlan_offload", "native XDP does not see the tag of a tagged frame"},
-	[HARM_MERGE] = {"segmentation_offload",
+	[HARM_VLAN] = {"vlan_offload", "VLAN offload is on",
+		       "native XDP does not see the tag of a tagged frame"},
+	[HARM_MERGE] = {"segmentation_offload", "segmentation or receive offload is on",
 			"frames are merged: programs see what was never on the wire, and generic "
 			"XDP stalls TCP"},
 };
@@ -107,7 +108,7 @@ static bool check_end(const struct end *e, const struct end_facts *facts, const 
 	for (int i = 0; i < HARM_COUNT; i++) {
 		if (!facts->on[i][0])
 			continue;
-		wrong(e, harms[i].key, "offloads are on that must be off");
+		wrong(e, harms[i].key, "%s", harms[i].found);
 		doctor_so(e->d, "%s", harms[i].so);
 		mend(e, "ethtool -K %s%s", e->device, facts->on[i]);
 	}
