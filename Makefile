@@ -24,15 +24,17 @@ ALL_CFLAGS = $(CFLAGS) -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -I. -I$(B)
 FUZZ_FLAGS = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I. -I/usr/include/$(shell uname -m)-linux-gnu -MMD -MP
 
+GUARDED := $(O)/replica/guard.o $(O)/replica/privilege.o
 REPLICA := $(patsubst %.c,$(O)/%.o,$(filter-out replica/main.c replica/client.c replica/print_journal.c \
+	replica/guard.c replica/privilege.c \
 	$(wildcard replica/test_*.c replica/fuzz_*.c),$(wildcard replica/*.c))) $(O)/vr.pb.o $(O)/bpf/load.o
 SIM := $(patsubst %.c,$(O)/%.o,$(wildcard sim/*.c))
 RACE := $(patsubst %.c,$(O)/%.o,$(wildcard race/*.c) bpf/load.c \
-	$(addprefix replica/,elec.c elec_kernel.c neighbour.c wire.c))
+	$(addprefix replica/,elec.c elec_attach.c elec_kernel.c neighbour.c wire.c))
 FUZZ := $(patsubst %.c,$(O)/%.o,$(wildcard pytests/fuzz/*.c)) $(O)/bpf/load.o
 NETNS := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard netns/test_*.c),$(wildcard netns/*.c)))
 TOPO := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcard topo/*.c))) \
-	$(O)/bpf/load.o $(addprefix $(O)/,replica/status_read.o replica/message.o replica/wire.o vr.pb.o)
+	$(O)/bpf/load.o $(addprefix $(O)/,replica/privilege.o replica/status_read.o replica/message.o replica/wire.o vr.pb.o)
 UNITS := $(patsubst %.c,$(B)/%,$(notdir $(wildcard replica/test_*.c netns/test_*.c topo/test_*.c)))
 BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 FUZZERS := decode journal core
@@ -123,9 +125,9 @@ deps-%: # what packages.txt lists under this name
 programs: $(PROGRAMS) $(SCRIPTS) $(BPF) $(B)/py/vr_pb2.py
 units: $(addprefix $(B)/,$(notdir $(UNITS))) $(B)/fuzz $(B)/race
 
-$(B)/replica: $(O)/replica/main.o $(REPLICA)
+$(B)/replica: $(O)/replica/main.o $(GUARDED) $(REPLICA)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf -lcap -lseccomp
 $(B)/client: $(O)/replica/client.o $(REPLICA)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf
@@ -137,7 +139,7 @@ $(B)/%.py: topo/%.py
 	$(Q)cp $< $@
 $(B)/rack: $(TOPO) $(NETNS)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -pthread -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf -lm -lncursesw -ltinfo -lprotobuf-nanopb
+	$(Q)$(CC) $(LDFLAGS) -pthread -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf -lcap -lseccomp -lm -lncursesw -ltinfo -lprotobuf-nanopb
 $(B)/loop: $(O)/bench/loop.o $(REPLICA)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf
@@ -151,9 +153,9 @@ $(B)/race: $(RACE)
 $(B)/fuzz: $(FUZZ)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lbpf -lelf
-$(B)/test_%: $(O)/replica/test_%.o $(REPLICA)
+$(B)/test_%: $(O)/replica/test_%.o $(GUARDED) $(REPLICA)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf -lcmocka
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf -lcap -lseccomp -lcmocka
 
 # The core takes its large pieces of memory from fuzz_core.c.
 $(B)/fuzz_core: FUZZ_LINK = -Wl,--wrap=malloc,--wrap=calloc,--wrap=free

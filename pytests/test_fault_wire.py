@@ -207,7 +207,7 @@ def test_processes_run_only_while_a_rule_needs_them(switch):
     assert not switch.processes()
     delay = switch.add("--from r1 --to r0 delay 1ms")
     drop = switch.add("--from r1 --to r2 drop")
-    assert switch.processes() == {"rack-wire", "rack-fault-log"}
+    assert switch.processes() == {"rack-wire", "rack-wire-guard", "rack-fault-log"}
     switch.fault("rm", delay)
     assert switch.processes() == {"rack-fault-log"}
     assert "wire" not in switch.rack.exec("tor", "ip", "-br", "link")
@@ -242,14 +242,15 @@ def test_a_rule_added_while_the_wire_is_ending(switch):
     assert ops(switch.next("r0", 2)) == [1, 2]
 
 
-def test_a_wire_that_is_killed(switch):
+@pytest.mark.parametrize("process", ["rack-wire", "rack-wire-guard"])
+def test_a_wire_that_is_killed(switch, process):
     """What it held is lost, what has to wait goes nowhere, all else goes on; then a new one."""
     rule = switch.add("--from r1 --to r0 --kind Prepare delay 5ms")
     switch.ports["r1"].send(switch.prepare("r1", "r0", 1))
     assert ops(switch.next("r0", 1)) == [1]
     unheld = switch.state("unheld")
-    os.kill(switch.process("rack-wire"), signal.SIGKILL)
-    until(lambda: "rack-wire" not in switch.processes(), "its end")
+    os.kill(switch.process(process), signal.SIGKILL)
+    until(lambda: switch.processes() == {"rack-fault-log"}, "its end")
     switch.ports["r1"].send(switch.prepare("r1", "r0", 2))
     until(lambda: switch.state("unheld") == unheld + 1, "the count of what is lost")
     assert "no process is there" in switch.fault("ls")
@@ -289,7 +290,7 @@ def test_down_with_rules_leaves_nothing(tmp_path):
         frame = Ether(src=rack.nodes()["r1"][1], dst=rack.nodes()["r0"][1]) / Raw(b"x" * 50)
         rack.port("r1").send(frame)
         pids = re.findall(r"(\d+) \(", rack.nodes()["tor"][2])
-        assert len(pids) == 2
+        assert len(pids) == 3
         assert rack.down().stderr == ""
         assert not rack.leftovers()
         assert not [pid for pid in pids if alive(pid)]

@@ -34,6 +34,27 @@ struct elec;
 
 enum elec_xdp_mode { ELEC_XDP_NATIVE, ELEC_XDP_GENERIC };
 
+/* A program that is to be attached to a device, by descriptors. */
+struct elec_attach {
+	uint32_t ifindex;
+	enum elec_xdp_mode mode;
+	bool tc; /* at TC egress, else XDP */
+	int program;
+	int counts; /* the map of counters */
+	int lock;   /* held by who attached until nothing of it is left; -1: none */
+};
+
+/*
+ * Who attaches, and reads the counters, in the place of a caller that will not have the
+ * privileges: 0 or -errno. What was attached to TC ends with it, the XDP link is the caller's.
+ */
+struct elec_keeper {
+	void *context;
+	int (*attach)(void *context, const struct elec_attach *what, int *xdp_link, char *error,
+		      size_t size);
+	int (*counts)(void *context, uint64_t counts[ELEC_R_COUNT]);
+};
+
 struct elec_options {
 	const char *iface; /* device that reaches the other replicas; NULL: no kernel programs */
 	unsigned int offloads; /* ELEC_OFFLOAD_* or-ed; 0: no kernel programs */
@@ -46,6 +67,7 @@ struct elec_options {
 	uint32_t n, self;      /* replicas, own index */
 	const struct elec_member
 		*members; /* n of them; MACs may be zero: looked up (neighbour table) */
+	const struct elec_keeper *keeper; /* NULL: the caller itself, which stays privileged */
 };
 
 /* One Prepare out of the kernel log. Valid until elec_consumed() of an op at or above `last`. */
@@ -103,7 +125,8 @@ uint64_t elec_consumed_to(const struct elec *e);
  */
 int elec_broadcast(struct elec *e, int socket, uint8_t *message, size_t len, uint64_t op);
 
-/* The `sent` word by itself, for who sends without elec_broadcast(): before the send, or acks do not count. */
+/* The `sent` word by itself, for who sends without elec_broadcast(): before the send, or acks do
+ * not count. */
 void elec_sent(struct elec *e, uint64_t op);
 
 /* Evidence that came by the socket: replica i acked everything up to op in this epoch. */

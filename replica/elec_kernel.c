@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Load, attach, pin. The XDP link belongs to the process, so that the kernel detaches it
- * when the process dies however it dies. The TC filter has a fixed priority and handle:
- * the next process replaces it, and without a process nobody sends what it looks for.
+ * when the process dies however it dies. The TC filter has a fixed priority and handle: a
+ * keeper removes it after its process, else the next process replaces it, and without a
+ * process nobody sends what it looks for.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_link.h>
 #include <net/if.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,23 +25,24 @@
 
 #include "bpf/load.h"
 #include "bpf/offloads.h"
+#include "replica/elec_attach.h"
 #include "replica/elec_internal.h"
 #include "replica/neighbour.h"
 
 #include "replica.skel.h"
 
-#define KEPT 3 /* maps that are pinned */
+#define KEPT 3	    /* maps that are pinned */
+#define LOCK_MS 500 /* for the lock on them */
 
 struct elec_kernel {
 	struct replica_bpf *skel;
 	struct ring_buffer *wake;
-	int xdp_link;
-	struct bpf_tc_hook hook;
-	bool made_hook, made_filter;
+	uint32_t ifindex;
+	struct elec_attached attached;
+	const struct elec_keeper *keeper;
 	int pin_fd; /* locked while the process lives */
 	bool pins_found;
 	size_t state_size, log_size;
-	int cpus;
 };
 
 static size_t page_round(size_t size)
@@ -47,55 +50,6 @@ static size_t page_round(size_t size)
 	size_t page = sysconf(_SC_PAGESIZE);
 
 	return (size + page - 1) / page * page;
-}
-
-/* The kernel or the device has no such thing, whoever asks; anything else may be mended. */
-static bool is_lacking(int error)
-{
-	return error == -EOPNOTSUPP || error == -ENOENT; /* ENOENT: no such qdisc or classifier */
-}
-
-static int attach_xdp(struct elec_kernel *k, const struct elec_options *o, char *error, size_t size)
-{
-	LIBBPF_OPTS(bpf_link_create_opts, opts,
-		    .flags = o->mode == ELEC_XDP_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
-	const char *mode = o->mode == ELEC_XDP_NATIVE ? "native" : "generic";
-	int fd = bpf_link_create(bpf_program__fd(k->skel->progs.replica_xdp), k->hook.ifindex,
-				 BPF_XDP, &opts);
-
-	if (fd >= 0) {
-		k->xdp_link = fd;
-		return 0;
-	}
-	if (fd == -EBUSY || fd == -EEXIST)
-		snprintf(error, size, "%s already has an XDP program: `ip link show %s` names it",
-			 o->iface, o->iface);
-	else if (fd == -EOPNOTSUPP && o->mode == ELEC_XDP_NATIVE)
-		snprintf(error, size, "%s has no native XDP; --xdp generic may do", o->iface);
-	else
-		snprintf(error, size, "cannot attach XDP (%s) to %s: %s", mode, o->iface,
-			 strerror(-fd));
-	return fd;
-}
-
-static int attach_tc(struct elec_kernel *k, const struct elec_options *o, char *error, size_t size)
-{
-	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(k->skel->progs.replica_tc),
-		    .handle = ELEC_TC_HANDLE, .priority = ELEC_TC_PRIORITY,
-		    .flags = BPF_TC_F_REPLACE);
-	int ret = bpf_tc_hook_create(&k->hook);
-
-	k->made_hook = !ret;
-	if (!ret || ret == -EEXIST)
-		ret = bpf_tc_attach(&k->hook, &opts);
-	if (is_lacking(ret))
-		snprintf(error, size, "it has no clsact, or no BPF classifier (%s)",
-			 strerror(-ret));
-	else if (ret)
-		snprintf(error, size, "cannot attach TC egress to %s: %s", o->iface,
-			 strerror(-ret));
-	k->made_filter = !ret;
-	return ret;
 }
 
 /* The maps that outlive a process. */
@@ -117,6 +71,19 @@ static bool map_fits(int fd, const struct bpf_map *map)
 	       info.map_flags == bpf_map__map_flags(map);
 }
 
+/* The keeper of a process that was killed a moment ago has yet to remove what it attached. */
+static int lock_soon(int fd)
+{
+	int ret;
+
+	for (int ms = 0; (ret = flock(fd, LOCK_EX | LOCK_NB)) && errno == EWOULDBLOCK; ms++) {
+		if (ms == LOCK_MS)
+			break;
+		poll(NULL, 0, 1);
+	}
+	return ret;
+}
+
 /* Locks the folder, then takes the maps in it, all of them or none, before loading. */
 static int find_pins(struct elec_kernel *k, const char *folder, char *error, size_t size)
 {
@@ -129,7 +96,7 @@ static int find_pins(struct elec_kernel *k, const char *folder, char *error, siz
 	k->pin_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (k->pin_fd < 0)
 		goto failed;
-	if (flock(k->pin_fd, LOCK_EX | LOCK_NB)) {
+	if (lock_soon(k->pin_fd)) {
 		if (errno != EWOULDBLOCK)
 			goto failed;
 		snprintf(error, size, "another process has the maps in %s", folder);
@@ -238,8 +205,8 @@ static int find_device(struct elec *e, const char *iface, char *error, size_t si
 {
 	int mtu;
 
-	e->kernel->hook.ifindex = if_nametoindex(iface);
-	if (!e->kernel->hook.ifindex) {
+	e->kernel->ifindex = if_nametoindex(iface);
+	if (!e->kernel->ifindex) {
 		snprintf(error, size, "no interface %s here: `ip link` lists them", iface);
 		return -ENODEV;
 	}
@@ -259,10 +226,9 @@ int elec_kernel_open(struct elec *e, const struct elec_options *o, char *error, 
 		return -ENOMEM;
 	}
 	e->kernel = k;
-	k->xdp_link = k->pin_fd = -1;
-	k->cpus = libbpf_num_possible_cpus();
-	k->hook.sz = sizeof(k->hook);
-	k->hook.attach_point = BPF_TC_EGRESS;
+	k->attached = (struct elec_attached)ELEC_ATTACHED_NONE;
+	k->pin_fd = -1;
+	k->keeper = o->keeper;
 	ret = o->iface ? find_device(e, o->iface, error, size) : 0;
 	if (ret)
 		return ret;
@@ -298,6 +264,24 @@ static void give_up(struct elec *e, uint32_t offloads, const char *what, const c
 	snprintf(sentence, sizeof(e->given_up[0]), "without %s in the kernel: %s", what, why);
 }
 
+static int attach(struct elec_kernel *k, enum elec_xdp_mode mode, bool tc, char *error, size_t size)
+{
+	struct elec_attach what = {
+		.ifindex = k->ifindex,
+		.mode = mode,
+		.tc = tc,
+		.program = bpf_program__fd(tc ? k->skel->progs.replica_tc
+					      : k->skel->progs.replica_xdp),
+		.counts = bpf_map__fd(k->skel->maps.elec_counts),
+		.lock = k->pin_fd,
+	};
+
+	if (k->keeper)
+		return k->keeper->attach(k->keeper->context, &what, &k->attached.xdp_link, error,
+					 size);
+	return elec_attach(&k->attached, &what, error, size);
+}
+
 int elec_kernel_attach(struct elec *e, const struct elec_options *o, char *error, size_t size)
 {
 	const uint32_t in_xdp = ELEC_OFFLOAD_ACK | ELEC_OFFLOAD_QUORUM;
@@ -307,15 +291,15 @@ int elec_kernel_attach(struct elec *e, const struct elec_options *o, char *error
 	if (!o->iface)
 		return 0;
 	if (e->offloads & in_xdp) {
-		ret = attach_xdp(k, o, error, size);
-		if (is_lacking(ret)) {
+		ret = attach(k, o->mode, false, error, size);
+		if (elec_is_lacking(ret)) {
 			give_up(e, in_xdp, "ack and quorum", error);
 			ret = 0;
 		}
 	}
 	if (!ret && (e->offloads & ELEC_OFFLOAD_BROADCAST)) {
-		ret = attach_tc(k, o, error, size);
-		if (is_lacking(ret)) {
+		ret = attach(k, o->mode, true, error, size);
+		if (elec_is_lacking(ret)) {
 			give_up(e, ELEC_OFFLOAD_BROADCAST, "broadcast", error);
 			ret = 0;
 		}
@@ -330,17 +314,9 @@ const char *elec_given_up(const struct elec *e, unsigned int i)
 
 void elec_kernel_close(struct elec *e)
 {
-	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = ELEC_TC_HANDLE, .priority = ELEC_TC_PRIORITY);
 	struct elec_kernel *k = e->kernel;
 
-	if (k->xdp_link >= 0)
-		close(k->xdp_link);
-	if (k->made_filter)
-		bpf_tc_detach(&k->hook, &filter);
-	if (k->made_hook) {
-		k->hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS; /* the qdisc itself */
-		bpf_tc_hook_destroy(&k->hook);
-	}
+	elec_detach(&k->attached);
 	ring_buffer__free(k->wake);
 	if (e->log)
 		munmap((void *)e->log, k->log_size);
@@ -374,19 +350,9 @@ void elec_kernel_awake(struct elec *e)
 
 int elec_kernel_counts(const struct elec *e, uint64_t counts[ELEC_R_COUNT])
 {
-	int fd = bpf_map__fd(e->kernel->skel->maps.elec_counts), ret;
-	uint64_t *values = calloc(e->kernel->cpus, sizeof(*values));
+	const struct elec_kernel *k = e->kernel;
 
-	if (!values)
-		return -ENOMEM;
-	for (uint32_t reason = 0; reason < ELEC_R_COUNT; reason++) {
-		ret = bpf_map_lookup_elem(fd, &reason, values);
-		if (ret)
-			break;
-		counts[reason] = 0;
-		for (int cpu = 0; cpu < e->kernel->cpus; cpu++)
-			counts[reason] += values[cpu];
-	}
-	free(values);
-	return ret;
+	if (k->keeper)
+		return k->keeper->counts(k->keeper->context, counts);
+	return elec_attach_counts(bpf_map__fd(k->skel->maps.elec_counts), counts);
 }

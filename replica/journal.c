@@ -41,10 +41,10 @@ static bool names(char path[PATH_MAX], char path_new[PATH_MAX], const char *give
 /* From here on `new` is the journal, or, when it fails, does not exist. */
 static int replace(struct journal *j, struct journal_file *new)
 {
-	if (rename(j->path_new, j->path)) {
-		int ret = -errno;
+	int ret = journal_names->replace(j->path_new, j->path);
 
-		unlink(j->path_new);
+	if (ret) {
+		journal_names->remove(j->path_new);
 		journal_file_close(new);
 		return ret;
 	}
@@ -83,7 +83,7 @@ int journal_compact(struct journal *j, const struct elec_ids *ids, bool clean)
 		return ret;
 	ret = put_live(&new, j, &at);
 	if (ret) {
-		unlink(j->path_new);
+		journal_names->remove(j->path_new);
 		journal_file_close(&new);
 		return ret;
 	}
@@ -238,7 +238,7 @@ int journal_open(struct journal **out, const char *path, const struct elec_ids *
 				     "the name of the journal is too long");
 		goto out;
 	}
-	ret = journal_file_lock(&j->file, path, 0);
+	ret = journal_file_lock(&j->file, path);
 	if (ret) {
 		journal_refuse(error, error_size, ret, "cannot open the journal %s: %s", path,
 			       lock_failure(ret));

@@ -37,7 +37,7 @@ static int try_lock(int fd, const char *path)
 	return here.st_ino == there.st_ino && here.st_dev == there.st_dev;
 }
 
-int journal_file_lock(struct journal_file *f, const char *path, int flags)
+static int lock_path(const char *path, int flags, int *locked)
 {
 	int ret;
 
@@ -50,12 +50,59 @@ int journal_file_lock(struct journal_file *f, const char *path, int flags)
 		if (ret == 1 && flags & O_CREAT && ftruncate(fd, 0))
 			ret = -errno;
 		if (ret == 1)
-			f->fd = fd;
+			*locked = fd;
 		else
 			close(fd);
 	} while (ret == 0);
 	return ret == 1 ? 0 : ret;
 }
+
+int journal_file_lock(struct journal_file *f, const char *path)
+{
+	return lock_path(path, 0, &f->fd);
+}
+
+/* ---- names ---- */
+
+static int create_path(const char *path, int *fd)
+{
+	return lock_path(path, O_CREAT, fd);
+}
+
+static int rename_path(const char *from, const char *to)
+{
+	return rename(from, to) ? -errno : 0;
+}
+
+static int remove_path(const char *path)
+{
+	return unlink(path) ? -errno : 0;
+}
+
+static int sync_folder(const char *path)
+{
+	char copy[PATH_MAX];
+	int fd, ret = 0;
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fsync(fd))
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+const struct journal_names journal_names_direct = {
+	.create = create_path,
+	.replace = rename_path,
+	.remove = remove_path,
+	.sync = sync_folder,
+};
+const struct journal_names *journal_names = &journal_names_direct;
+
+/* ---- the file ---- */
 
 /*
  * Allocated, so that no later store meets a full disk (that would be SIGBUS), and present
@@ -102,19 +149,7 @@ int journal_file_grow(struct journal_file *f, uint64_t bytes)
 
 int journal_file_sync(const struct journal_file *f, const char *path)
 {
-	char copy[PATH_MAX];
-	int fd, ret = 0;
-
-	if (fsync(f->fd))
-		return -errno;
-	snprintf(copy, sizeof(copy), "%s", path);
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (fsync(fd))
-		ret = -errno;
-	close(fd);
-	return ret;
+	return fsync(f->fd) ? -errno : journal_names->sync(path);
 }
 
 void journal_file_close(struct journal_file *f)
@@ -128,13 +163,13 @@ void journal_file_close(struct journal_file *f)
 
 int journal_file_create(struct journal_file *f, const char *path, const struct elec_ids *ids)
 {
-	int ret = journal_file_lock(f, path, O_CREAT);
+	int ret = journal_names->create(path, &f->fd);
 
 	if (ret)
 		return ret;
 	ret = journal_file_map(f, 0);
 	if (ret) {
-		unlink(path);
+		journal_names->remove(path);
 		journal_file_close(f);
 		return ret;
 	}

@@ -27,9 +27,21 @@ struct journal_file {
 		.fd = -1                                                                           \
 	}
 
-/* Open and lock. flags: 0, or O_CREAT: emptied when it was there. -EBUSY: another process has it.
+/*
+ * What is done to the names of a journal and of the one that is to replace it. A process that
+ * may open no file any more has it done by another: it sets journal_names.
  */
-int journal_file_lock(struct journal_file *f, const char *path, int flags);
+struct journal_names {
+	int (*create)(const char *path, int *fd); /* as journal_file_lock(); new, or emptied */
+	int (*replace)(const char *from, const char *to);
+	int (*remove)(const char *path);
+	int (*sync)(const char *path); /* the folder that it is in */
+};
+extern const struct journal_names journal_names_direct; /* by this process itself */
+extern const struct journal_names *journal_names;
+
+/* Open and lock. -EBUSY: another process has it. */
+int journal_file_lock(struct journal_file *f, const char *path);
 /* Allocate `size` bytes, map them and room to grow. A step at least when size is 0. */
 int journal_file_map(struct journal_file *f, uint64_t size);
 /* Room for `bytes` more, and the commit word behind them. -ENOSPC: unchanged. */

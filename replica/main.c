@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "bpf/offloads.h"
+#include "replica/guard.h"
 #include "replica/options.h"
+#include "replica/privilege.h"
 #include "replica/process.h"
 
 #define PROGRAM "replica"
@@ -32,9 +34,49 @@ static int usage(const char *option, const char *value, const char *want)
 	return EXIT_USAGE;
 }
 
+/* Set up with all privileges, at work with none; returns the exit status. */
+static int serve(const struct process_options *options, struct guard *guard, uint64_t ready_fd)
+{
+	const char *sentence;
+	struct process *process;
+	char error[4096] = "";
+	int ret;
+
+	if (process_open(&process, options, error, sizeof(error))) {
+		options_say(PROGRAM, "%s", error);
+		return EXIT_FAILED;
+	}
+	for (unsigned int i = 0; (sentence = process_given_up(process, i)); i++)
+		options_say(PROGRAM, "%s", sentence);
+	if (options->journal)
+		guard_take_names(guard);
+	ret = privilege_drop();
+	if (ret) {
+		options_say(PROGRAM, "cannot give up privileges: %s", strerror(-ret));
+		goto out;
+	}
+	if (ready_fd != UINT64_MAX && write(ready_fd, "ready\n", 6) != 6) {
+		ret = -errno;
+		options_say(PROGRAM, "--ready-fd %llu: %s", (unsigned long long)ready_fd,
+			    strerror(-ret));
+		goto out;
+	}
+	ret = process_run(process, &stop);
+	if (stop == SIGCHLD) {
+		options_say(PROGRAM, "stopped: the process that keeps the privileges has ended");
+		ret = -EPIPE;
+	} else if (ret) {
+		options_say(PROGRAM, "stopped: cannot write the journal: %s", strerror(-ret));
+	}
+	process_report(process, stdout);
+out:
+	process_close(process);
+	return ret ? EXIT_FAILED : 0;
+}
+
 int main(int argc, char **argv)
 {
-	const char *sentence, *config = NULL, *offload = "all", *xdp = "native", *app = "kv";
+	const char *config = NULL, *offload = "all", *xdp = "native", *app = "kv";
 	uint64_t index = UINT64_MAX, ready_fd = UINT64_MAX, lease_ms = 200;
 	uint64_t log_slots = ELEC_SLOTS_DEFAULT, wake_backlog = 64;
 	struct process_options options = {.report = &report};
@@ -68,7 +110,8 @@ int main(int argc, char **argv)
 	};
 	struct sigaction action = {.sa_handler = on_signal};
 	struct sigaction on_user = {.sa_handler = on_report};
-	struct process *process;
+	struct sigaction on_child = {.sa_handler = on_signal, .sa_flags = SA_NOCLDSTOP};
+	struct guard *guard = NULL;
 	struct cluster cluster;
 	char error[4096] = "";
 	int ret;
@@ -137,22 +180,18 @@ int main(int argc, char **argv)
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGUSR1, &on_user, NULL);
-	if (process_open(&process, &options, error, sizeof(error))) {
-		options_say(PROGRAM, "%s", error);
-		return EXIT_FAILED;
+	sigaction(SIGCHLD, &on_child, NULL);
+	if (options.offloads || options.journal) {
+		ret = guard_open(&guard, options.journal);
+		if (ret) {
+			options_say(PROGRAM,
+				    "cannot start the process that keeps the privileges: %s",
+				    strerror(-ret));
+			return EXIT_FAILED;
+		}
+		options.keeper = guard_keeper(guard);
 	}
-	for (unsigned int i = 0; (sentence = process_given_up(process, i)); i++)
-		options_say(PROGRAM, "%s", sentence);
-	if (ready_fd != UINT64_MAX && write(ready_fd, "ready\n", 6) != 6) {
-		options_say(PROGRAM, "--ready-fd %llu: %s", (unsigned long long)ready_fd,
-			    strerror(errno));
-		process_close(process);
-		return EXIT_FAILED;
-	}
-	ret = process_run(process, &stop);
-	if (ret)
-		options_say(PROGRAM, "stopped: cannot write the journal: %s", strerror(-ret));
-	process_report(process, stdout);
-	process_close(process);
-	return ret ? EXIT_FAILED : 0;
+	ret = serve(&options, guard, ready_fd);
+	guard_close(guard);
+	return ret;
 }

@@ -434,6 +434,7 @@ static int open_elec(struct process *p, const struct process_options *o, char *e
 		.n = p->cluster->n,
 		.self = p->index,
 		.members = members,
+		.keeper = o->keeper,
 	};
 
 	for (uint32_t i = 0; i < p->cluster->n; i++) {

@@ -25,6 +25,7 @@ struct process_options {
 	const char *journal; /* file; NULL: nothing outlives the process */
 	const char *status; /* file that says what it is (status.h), or NULL */
 	bool format;	     /* make the journal first: a new replica */
+	const struct elec_keeper *keeper; /* who does what needs privileges, or NULL */
 	bool echo;	     /* no replication: without offloads and journal */
 	const struct app *app;
 	volatile sig_atomic_t *report; /* when not 0: process_report() to stdout, then 0; or NULL */

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "replica/privilege.h"
 #include "topo/process.h"
 
 #define READY_FD 3 /* all above are closed: locks of the command must not live on in here */
@@ -19,6 +20,8 @@
 struct daemon {
 	const struct rack *rack;
 	const char *name;
+	pid_t guard;   /* 0: none */
+	int guard_end; /* of the pipe that tells it when this process has ended */
 };
 
 struct search {
@@ -57,6 +60,60 @@ void daemon_ready(struct daemon *d)
 	close(READY_FD);
 }
 
+static int guard(const struct daemon *d, const char *name, int pipe, const int *capabilities,
+		 size_t count, void (*at_end)(void))
+{
+	ssize_t n;
+	char byte;
+
+	prctl(PR_SET_NAME, name);
+	/* What ends all processes of a rack is not for it: it follows the daemon. */
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL);
+	if (process_record(d->rack->name, "tor") || privilege_keep(capabilities, count))
+		return 1;
+	dup2(STDOUT_FILENO, STDERR_FILENO); /* which is nowhere: the command's error output ends */
+	do
+		n = read(pipe, &byte, 1);
+	while (n < 0 && errno == EINTR);
+	if (n == 1)
+		at_end();
+	return 0;
+}
+
+int daemon_guard_start(struct daemon *d, const char *name, const int *capabilities, size_t count,
+		       void (*at_end)(void))
+{
+	int pipe[2];
+
+	if (pipe2(pipe, O_CLOEXEC))
+		return rack_say("cannot make a pipe: %s", strerror(errno));
+	d->guard = fork();
+	if (!d->guard) {
+		close(pipe[1]);
+		close(READY_FD);
+		_exit(guard(d, name, pipe[0], capabilities, count, at_end));
+	}
+	close(pipe[0]);
+	d->guard_end = pipe[1];
+	if (d->guard > 0)
+		return 0;
+	d->guard = 0;
+	close(pipe[1]);
+	return rack_say("cannot fork: %s", strerror(errno));
+}
+
+void daemon_guard_end(struct daemon *d)
+{
+	if (!d->guard)
+		return;
+	(void)!write(d->guard_end, "", 1); /* it may have ended: SIGPIPE is ignored */
+	close(d->guard_end);
+	while (waitpid(d->guard, NULL, 0) < 0 && errno == EINTR)
+		;
+	d->guard = 0;
+}
+
 /* In the new process. */
 static int child(struct daemon *d, int ready, daemon_fn run)
 {
@@ -76,6 +133,7 @@ static int child(struct daemon *d, int ready, daemon_fn run)
 
 		sigaction(signal, &action, NULL);
 	}
+	signal(SIGPIPE, SIG_IGN);
 	prctl(PR_SET_NAME, d->name);
 	if (rack_enter(d->rack, "tor"))
 		return 1;
@@ -84,7 +142,7 @@ static int child(struct daemon *d, int ready, daemon_fn run)
 
 int daemon_start(const struct rack *rack, const char *name, daemon_fn run)
 {
-	struct daemon d = {rack, name};
+	struct daemon d = {.rack = rack, .name = name};
 	int ready[2];
 	ssize_t n;
 	pid_t pid;

@@ -18,6 +18,16 @@ struct daemon;
 typedef int (*daemon_fn)(const struct rack *rack, struct daemon *d);
 void daemon_ready(struct daemon *d);
 
+/*
+ * A process beside this daemon, which keeps these of the capabilities (CAP_*) that the daemon is
+ * going to give up, for one thing: what is to be done at the daemon's end. When it is the guard
+ * that ends first the daemon gets a SIGCHLD. 0 or -1 having said why.
+ */
+int daemon_guard_start(struct daemon *d, const char *name, const int *capabilities, size_t count,
+		       void (*at_end)(void));
+/* Returns when it is done. A daemon that was killed has not asked for it: it is not done. */
+void daemon_guard_end(struct daemon *d);
+
 /* The one that runs, or 0. Names are at most 15 characters. */
 pid_t daemon_find(const struct rack *rack, const char *name);
 /* Returns when it is ready; 0, or -1: said why. */

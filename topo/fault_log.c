@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "replica/privilege.h"
 #include "topo/fault.h"
 
 struct sink {
@@ -88,6 +89,11 @@ int fault_log_run(const struct rack *rack, struct daemon *d)
 		goto out;
 	}
 	daemon_ready(d);
+	ret = privilege_drop();
+	if (ret) {
+		rack_say("cannot give up privileges: %s", strerror(-ret));
+		goto out;
+	}
 	ret = follow(ring, &s, &awake);
 out:
 	ring_buffer__free(ring);

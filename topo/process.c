@@ -87,7 +87,7 @@ static void ignore(pid_t pid, const char *node, const char *comm, void *arg)
 	(void)pid, (void)node, (void)comm, (void)arg;
 }
 
-static int record(const char *name, const char *node)
+int process_record(const char *name, const char *node)
 {
 	char path[RACK_PATH_MAX];
 	FILE *f;
@@ -126,7 +126,7 @@ int rack_enter(const struct rack *rack, const char *node)
 		goto out;
 	}
 	ns = rack_netns(rack, node);
-	if (ns < 0 || record(rack->name, node))
+	if (ns < 0 || process_record(rack->name, node))
 		goto out;
 	ret = ns_enter(ns);
 	if (ret) {

@@ -9,6 +9,9 @@
 typedef void (*process_fn)(pid_t pid, const char *node, const char *comm, void *arg);
 void process_each(const char *name, process_fn fn, void *arg);
 
+/* This one is of the rack from now on: `rack down` ends it. 0 or -1 having said why. */
+int process_record(const char *name, const char *node);
+
 /*
  * End every process of ours in the rack: the recorded ones, and their offspring that
  * still sits in one of its namespaces. Other people's are named on standard error.

@@ -9,6 +9,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/if_link.h>
 #include <net/if.h>
 #include <poll.h>
@@ -26,6 +27,7 @@
 #include "bpf/tor.h"
 #include "netns/ns.h"
 #include "netns/rtnl.h"
+#include "replica/privilege.h"
 #include "topo/held.h"
 #include "topo/private.h"
 #include "topo/tor.h"
@@ -49,6 +51,7 @@
 
 #define WIRE "wire"
 #define WIRE_END "wire-end"
+#define WIRE_GUARD "rack-wire-guard"
 
 struct wire {
 	const struct rack *rack;
@@ -301,10 +304,23 @@ static void catch_signals(sigset_t *awake)
 
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTERM);
+	sigaddset(&blocked, SIGCHLD);
 	sigaddset(&blocked, WIRE_DRAIN);
 	sigprocmask(SIG_BLOCK, &blocked, awake);
 	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGCHLD, &action, NULL); /* its guard */
 	sigaction(WIRE_DRAIN, &action, NULL);
+}
+
+/* In a process that still may. After a wire that was killed they stay: there packets are counted.
+ */
+static void remove_all(void)
+{
+	struct rtnl *r = NULL;
+
+	if (!rtnl_open(&r))
+		remove_devices(r);
+	rtnl_close(r);
 }
 
 /* Like a cable, it does not wait for its turn. It sleeps until shortly before the next is due. */
@@ -317,30 +333,45 @@ static void be_punctual(void)
 	prctl(PR_SET_TIMERSLACK, 1);
 }
 
-int wire_run(const struct rack *rack, struct daemon *d)
+static int set_up(struct wire *w)
 {
-	struct wire w = {.rack = rack, .margin_ns = MARGIN_MIN_NS};
 	struct rtnl *r = NULL;
-	sigset_t awake;
 	int ret;
 
-	catch_signals(&awake);
 	ret = rtnl_open(&r);
 	if (ret)
 		return failed("make", ret);
 	remove_devices(r); /* of one that was killed */
-	ret = make_devices(rack, r) ?: map_state(&w) ?: open_socket(&w);
+	ret = make_devices(w->rack, r) ?: map_state(w) ?: open_socket(w);
+	rtnl_close(r);
+	return ret;
+}
+
+static int drop(void)
+{
+	int ret = privilege_drop();
+
+	return ret ? failed("give up the privileges of", ret) : 0;
+}
+
+int wire_run(const struct rack *rack, struct daemon *d)
+{
+	static const int kept[] = {CAP_NET_ADMIN};
+	struct wire w = {.rack = rack, .margin_ns = MARGIN_MIN_NS};
+	sigset_t awake;
+	int ret;
+
+	catch_signals(&awake);
+	ret = daemon_guard_start(d, WIRE_GUARD, kept, 1, remove_all) ?: set_up(&w);
 	if (!ret) {
 		be_punctual();
 		daemon_ready(d);
-		ret = work(&w, &awake);
+		ret = drop() ?: work(&w, &awake);
 	}
 	xsk_close(w.x);
-	xsk_umem_close(w.memory);
 	held_close(&w.held);
 	if (w.state)
 		munmap(w.state, sizeof(*w.state));
-	remove_devices(r);
-	rtnl_close(r);
+	daemon_guard_end(d);
 	return ret;
 }
