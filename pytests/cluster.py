@@ -55,7 +55,8 @@ class Replica:
         return [str(word) for word in (
             os.path.join(BUILD, "replica"), "--config", self.cluster.config, "--index", self.index,
             "--iface", "eth0", "--offload", offload, "--xdp", self.cluster.rack.keys["xdp"],
-            "--pin", self.pins, "--journal", self.journal, *options)]
+            "--pin", self.pins, "--journal", self.journal,
+            "--status", self.cluster.rack.path("status", self.node), *options)]
 
     def start(self, *options, ready=True, **settings):
         read, write = os.pipe()

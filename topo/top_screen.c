@@ -361,6 +361,17 @@ static int run(struct screen *s, int interrupt)
 	}
 }
 
+/* What was said meanwhile went with the screen. */
+static void say_why(const struct rack *rack)
+{
+	int lock = rack_lock(false); /* a `down` has come to its end */
+
+	rack_say("%s cannot be looked into any more: %s", rack->name,
+		 rack_state(rack->name) == RACK_UP ? "its state cannot be read" : "it is not up");
+	if (lock >= 0)
+		rack_unlock(lock);
+}
+
 int top_screen(const struct rack *rack, double interval)
 {
 	struct screen s = {.rack = rack, .interval = interval};
@@ -382,11 +393,8 @@ int top_screen(const struct rack *rack, double interval)
 	curs_set(0);
 	ret = run(&s, interrupt);
 	endwin();
-	/* What was said meanwhile went with the screen. */
 	if (ret)
-		rack_say("%s cannot be looked into any more: %s", rack->name,
-			 rack_state(rack->name) == RACK_UP ? "its state cannot be read"
-							   : "it is not up");
+		say_why(rack);
 	top_free(&s.top);
 	stats_free(s.before);
 	stats_free(s.now);

@@ -68,7 +68,7 @@ static void amount(struct builder *b, double value)
 	if (unit)
 		cell(b, value, "%.*f%s", small < 99.95 ? 1 : 0, small, units[unit]);
 	else
-		cell(b, value, "%.*f", value > 0 && value < 9.95 ? 1 : 0, value);
+		cell(b, value, "%.*f", value < 9.95 && value != (uint64_t)value ? 1 : 0, value);
 }
 
 /* What a restart set back to nothing has no rate. */
