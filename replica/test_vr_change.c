@@ -347,6 +347,36 @@ static void test_deaf_idle_leader(void **state)
 	cluster_free(c);
 }
 
+/* Of a new cluster the leader is up long before the others: it is theirs all the same. */
+static void test_late_start(void **state)
+{
+	struct cluster *c = cluster_plan(3, 2, true);
+
+	(void)state;
+	node_open(c, 0);
+	node_start(c, 0);
+	run_for(c, 2000000);
+	assert_int_equal(count_of(c, 0, VR_C_DEAF), 1);
+	for (uint32_t i = 1; i < 3; i++) {
+		node_open(c, i);
+		node_start(c, i);
+	}
+	run_for(c, 2000000);
+	start_clients(c, 10);
+	run_clients(c, 1000000);
+	/* and so when both others were away */
+	for (uint32_t i = 1; i < 3; i++)
+		node_crash(c, i);
+	run_for(c, 5000000);
+	for (uint32_t i = 1; i < 3; i++)
+		node_restart(c, i, true);
+	start_clients(c, 10);
+	run_clients(c, 1000000);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_int_equal(info_of(c, i).view, 0);
+	cluster_free(c);
+}
+
 /* Heard, but not yet known to be in this view, and further behind in its acks than the log reaches. */
 static void check_restart_in_own_view(bool offload)
 {
@@ -1282,6 +1312,7 @@ int main(void)
 		cmocka_unit_test(test_all_slept),
 		cmocka_unit_test(test_deaf_leader),
 		cmocka_unit_test(test_deaf_idle_leader),
+		cmocka_unit_test(test_late_start),
 		cmocka_unit_test(test_restart_in_own_view),
 		cmocka_unit_test(test_hard_of_hearing),
 		cmocka_unit_test(test_deaf_leader_is_silent),

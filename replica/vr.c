@@ -209,12 +209,14 @@ static void on_start(struct vr *vr)
 {
 	assert(!vr->started);
 	vr->started = true;
-	if (vr->status == VR_NORMAL)
-		vr_normal_enter(vr);
-	else if (vr->status == VR_VIEW_CHANGE)
-		vr_view_change_resume(vr);
-	else
-		vr_recovery_begin(vr);
+	if (vr->status == VR_VIEW_CHANGE)
+		return vr_view_change_resume(vr);
+	if (vr->status == VR_RECOVERING)
+		return vr_recovery_begin(vr);
+	vr_normal_enter(vr);
+	/* A leader that was up first, and hears nobody, is silent by now. */
+	if (!vr_leads(vr))
+		vr_show_life(vr);
 }
 
 /* Who did not run for a while cannot blame the others for silence. */

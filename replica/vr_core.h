@@ -315,6 +315,8 @@ uint64_t vr_normal_deadline(const struct vr *vr);
 void vr_commit(struct vr *vr, uint64_t op);
 void vr_execute(struct vr *vr);
 void vr_send_prepare_ok(struct vr *vr);
+/* Follower: that it is there, and no more. */
+void vr_show_life(struct vr *vr);
 /* Own log, as the follower of this view, has got longer otherwise than by the kernel. */
 void vr_advanced(struct vr *vr);
 

@@ -237,9 +237,10 @@ void vr_on_prepare_ok(struct vr *vr, const struct message *m, uint32_t from)
 		return vr_count(vr, VR_C_IGNORED_OTHER);
 	if (m->opnum > vr->sent)
 		return vr_count(vr, VR_C_IGNORED_UNSENT);
-	if (m->opnum == 0 && vr->sent > 0)
-		return; /* show_life(): it was heard, and its log may be any */
-	vr_count(vr, VR_C_ACKS_USER);
+	if (m->opnum > 0)
+		vr_count(vr, VR_C_ACKS_USER);
+	else if (vr->sent > 0)
+		return; /* vr_show_life(): it was heard, and its log may be any */
 	vr_peer_joined(vr, from);
 	if (m->opnum <= vr->peer[from].acked)
 		return;
@@ -286,7 +287,7 @@ void vr_send_prepare_ok(struct vr *vr)
 }
 
 /* An ack of nothing: what acks nothing new the leader's kernel absorbs, but for this (ok-zero). */
-static void show_life(struct vr *vr)
+void vr_show_life(struct vr *vr)
 {
 	send_ok(vr, 0);
 }
@@ -395,7 +396,7 @@ void vr_on_commit(struct vr *vr, const struct message *m, uint32_t from)
 	if (!from_leader(vr, m, from, false))
 		return;
 	if (m->opnum <= vr->committed)
-		show_life(vr);
+		vr_show_life(vr);
 	vr_commit(vr, m->opnum);
 	vr_behind(vr, m->opnum);
 }
