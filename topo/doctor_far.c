@@ -62,13 +62,7 @@ void doctor_af_xdp(struct probe *p)
 	bool zero_copy = false;
 	int got = 0, ret = try_af_xdp(p, &got, &zero_copy);
 
-	if (ret)
-		doctor_add(p->d, DOCTOR_WARN, "af_xdp", "AF_XDP on veth", "refused: %s",
-			   strerror(-ret));
-	else
-		doctor_add(p->d, got == PROBE_FRAMES ? DOCTOR_OK : DOCTOR_WARN, "af_xdp",
-			   "AF_XDP on veth", "%d of %d frames came to a socket", got, PROBE_FRAMES);
-	if (ret || got < PROBE_FRAMES) {
+	if (!probe_add(p, DOCTOR_WARN, "af_xdp", "AF_XDP on veth", ret, got, "came to a socket")) {
 		doctor_so(p->d,
 			  "no fault rules that delay, reorder or limit a rate, no path `afxdp`");
 		doctor_remedy(p->d, "a kernel with CONFIG_XDP_SOCKETS");
@@ -81,14 +75,15 @@ void doctor_af_xdp(struct probe *p)
 }
 
 /* How often did the program under test do this, as the tracepoint has it? */
-static int told(const struct watch_bpf *watch, struct watch_key key)
+static int told(const struct watch_bpf *watch, const struct watch_key *key)
 {
+	int map = bpf_map__fd(watch->maps.watch_counts), left_ms = PROBE_WAIT_MS;
 	uint64_t count = 0;
-	int left_ms = PROBE_WAIT_MS;
 
-	while (bpf_map_lookup_elem(bpf_map__fd(watch->maps.watch_counts), &key, &count) < 0 &&
-	       left_ms-- > 0)
+	while ((bpf_map_lookup_elem(map, key, &count) || count < PROBE_FRAMES) && left_ms > 0) {
 		poll(NULL, 0, PROBE_LOOK_MS);
+		left_ms -= PROBE_LOOK_MS;
+	}
 	return count;
 }
 
@@ -118,7 +113,7 @@ static int try_tracepoint(struct probe *p, bool redirect, int *count)
 		key.program = info.id;
 		key.error = redirect ? -EINVAL : 0;
 		key.to_ifindex = redirect ? PROBE_NOWHERE : 0;
-		*count = told(watch, key);
+		*count = told(watch, &key);
 	}
 	probe_close(xdp);
 	probe_close(link);
@@ -129,20 +124,13 @@ static int try_tracepoint(struct probe *p, bool redirect, int *count)
 
 static void look_at_tracepoint(struct probe *p, bool redirect)
 {
-	const char *key = redirect ? "tracepoint_xdp_redirect_err" : "tracepoint_xdp_exception";
-	const char *what = redirect ? "tracepoint xdp_redirect_err" : "tracepoint xdp_exception";
 	int count = 0, ret = try_tracepoint(p, redirect, &count);
 
-	if (!ret && count == PROBE_FRAMES) {
-		doctor_add(p->d, DOCTOR_OK, key, what, "told of %d of %d planted ones", count,
-			   PROBE_FRAMES);
+	if (probe_add(p, DOCTOR_WARN,
+		      redirect ? "tracepoint_xdp_redirect_err" : "tracepoint_xdp_exception",
+		      redirect ? "tracepoint xdp_redirect_err" : "tracepoint xdp_exception", ret,
+		      count, "went wrong as planned, and were told of"))
 		return;
-	}
-	if (ret)
-		doctor_add(p->d, DOCTOR_WARN, key, what, "refused: %s", strerror(-ret));
-	else
-		doctor_add(p->d, DOCTOR_WARN, key, what, "told of %d of %d planted ones", count,
-			   PROBE_FRAMES);
 	doctor_so(p->d, redirect ? "redirects that fail are not counted"
 				 : "XDP_ABORTED, and XDP_TX that fails, are not counted");
 	doctor_remedy(p->d, "a kernel with CONFIG_BPF_EVENTS, not locked down to confidentiality");

@@ -24,26 +24,17 @@
 
 static void look_at_xdp(struct probe *p, bool native)
 {
-	const char *key = native ? "xdp_native" : "xdp_generic";
-	const char *what = native ? "native XDP on veth" : "generic XDP on veth";
 	int ret = probe_load(p, "probe_pass"), link = -1, got = 0;
 
 	if (!ret)
-		link = probe_attach(p->program, PROBE_FAR, native);
-	if (link >= 0) {
-		probe_send(p);
+		ret = link = probe_attach(p->program, PROBE_FAR, native);
+	if (ret >= 0)
+		ret = probe_send(p);
+	if (!ret)
 		got = probe_wait(p);
-	}
-	if (got == PROBE_FRAMES) {
-		doctor_add(p->d, DOCTOR_OK, key, what, "a program saw %d of %d frames", got,
-			   PROBE_FRAMES);
-	} else {
-		if (ret || link < 0)
-			doctor_add(p->d, DOCTOR_WARN, key, what, "refused: %s",
-				   strerror(ret ? -ret : -link));
-		else
-			doctor_add(p->d, DOCTOR_WARN, key, what, "a program saw %d of %d frames",
-				   got, PROBE_FRAMES);
+	if (!probe_add(p, DOCTOR_WARN, native ? "xdp_native" : "xdp_generic",
+		       native ? "native XDP on veth" : "generic XDP on veth", ret, got,
+		       "went through a program")) {
 		doctor_so(p->d, "no `ack` and `quorum` in the kernel in this mode");
 		doctor_remedy(p->d, native ? "`xdp: generic` in the rack file"
 					   : "`xdp: native` in the rack file");
@@ -52,48 +43,48 @@ static void look_at_xdp(struct probe *p, bool native)
 	probe_unload(p);
 }
 
-/* `helped`: with a program at the other end, as `rack up` has it. */
-static void look_at_bounce(struct probe *p, bool helped)
+/* `helped`: with a program at the other end, as `rack up` has it. 0 or -errno. */
+static int try_bounce(struct probe *p, bool helped, int *got)
 {
-	const char *key = helped ? "xdp_tx" : "xdp_tx_alone";
-	const char *what = helped ? "native XDP_TX" : "XDP_TX, peer without program";
 	struct probe other = *p;
-	int ret = probe_load(p, "probe_bounce"), pass = 0, link = -1, peer = -1, got = 0;
+	int ret = probe_load(p, "probe_bounce"), link = -1, peer = -1;
 
 	if (!ret)
 		ret = link = probe_attach(p->program, PROBE_FAR, true);
-	if (ret >= 0 && helped) {
-		pass = probe_load(&other, "probe_pass");
-		ret = peer = pass ?: probe_attach(other.program, PROBE_NEAR, true);
-	}
-	if (ret >= 0) {
+	if (ret >= 0 && helped)
+		ret = probe_load(&other, "probe_pass");
+	if (ret >= 0 && helped)
+		ret = peer = probe_attach(other.program, PROBE_NEAR, true);
+	if (ret >= 0)
 		ret = probe_send(p);
+	if (!ret) {
 		probe_wait(p);
-		got = probe_returned(p, helped ? PROBE_WAIT_MS : GIVE_UP_MS);
-	}
-	if (ret < 0) {
-		doctor_add(p->d, DOCTOR_WARN, key, what, "refused: %s", strerror(-ret));
-		doctor_so(p->d, "no `ack` in the kernel in native mode");
-	} else if (helped) {
-		doctor_add(p->d, got == PROBE_FRAMES ? DOCTOR_OK : DOCTOR_WARN, key, what,
-			   "%d of %d frames came back", got, PROBE_FRAMES);
-		if (got != PROBE_FRAMES) {
-			doctor_so(p->d, "acks made in the kernel get lost");
-			doctor_remedy(p->d, "`xdp: generic` in the rack file");
-		}
-	} else {
-		doctor_add(p->d, DOCTOR_INFO, key, what, "%d of %d frames came back", got,
-			   PROBE_FRAMES);
-		doctor_so(p->d, got == PROBE_FRAMES
-					? "this kernel needs no help; a rack attaches one anyway"
-					: "so the switch's ports towards replicas run a program "
-					  "that passes everything");
+		*got = probe_returned(p, helped ? PROBE_WAIT_MS : GIVE_UP_MS);
 	}
 	probe_close(peer);
 	probe_close(link);
-	if (other.bpf)
-		probe_bpf__destroy(other.bpf);
+	if (helped)
+		probe_unload(&other);
 	probe_unload(p);
+	return ret;
+}
+
+static void look_at_bounce(struct probe *p)
+{
+	int got = 0, ret = try_bounce(p, true, &got);
+
+	if (!probe_add(p, DOCTOR_WARN, "xdp_tx", "native XDP_TX", ret, got, "came back")) {
+		doctor_so(p->d, "acks made in the kernel in native mode get lost");
+		doctor_remedy(p->d, "`xdp: generic` in the rack file");
+	}
+	got = 0;
+	ret = try_bounce(p, false, &got);
+	if (probe_add(p, DOCTOR_INFO, "xdp_tx_alone", "XDP_TX, peer without program", ret, got,
+		      "came back"))
+		doctor_so(p->d, "this kernel needs no help; a rack attaches one anyway");
+	else
+		doctor_so(p->d, "so the switch's ports towards replicas run a program that passes "
+				"everything");
 }
 
 static int try_tc(struct probe *p, bool egress, int *got)
@@ -121,22 +112,13 @@ static int try_tc(struct probe *p, bool egress, int *got)
 
 static void look_at_tc(struct probe *p, bool egress)
 {
-	const char *key = egress ? "tc_egress" : "tc_ingress";
-	const char *what = egress ? "TC egress (clsact)" : "TC ingress (clsact)";
 	int got = 0, ret = try_tc(p, egress, &got);
 
-	if (!ret && got == PROBE_FRAMES) {
-		doctor_add(p->d, DOCTOR_OK, key, what, "a program saw %d of %d frames", got,
-			   PROBE_FRAMES);
-		return;
-	}
 	/* The switch forwards at ingress; broadcast is one offload of three. */
-	if (ret)
-		doctor_add(p->d, egress ? DOCTOR_WARN : DOCTOR_MISSING, key, what, "refused: %s",
-			   strerror(-ret));
-	else
-		doctor_add(p->d, egress ? DOCTOR_WARN : DOCTOR_MISSING, key, what,
-			   "a program saw %d of %d frames", got, PROBE_FRAMES);
+	if (probe_add(p, egress ? DOCTOR_WARN : DOCTOR_MISSING, egress ? "tc_egress" : "tc_ingress",
+		      egress ? "TC egress (clsact)" : "TC ingress (clsact)", ret, got,
+		      "went through a program"))
+		return;
 	doctor_so(p->d, egress ? "no `broadcast` in the kernel"
 			       : "the switch cannot forward: there is no rack");
 	doctor_remedy(p->d,
@@ -273,8 +255,7 @@ void doctor_link(struct doctor *d)
 		look_at_tcx(&p);
 		look_at_xdp(&p, true);
 		look_at_xdp(&p, false);
-		look_at_bounce(&p, true);
-		look_at_bounce(&p, false);
+		look_at_bounce(&p);
 		doctor_af_xdp(&p);
 		doctor_tracepoints(&p);
 	}

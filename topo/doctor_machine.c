@@ -59,7 +59,7 @@ static void look_at_privileges(struct doctor *d)
 	if (geteuid()) {
 		doctor_add(d, DOCTOR_MISSING, "privileges", "privileges", "user %u, not root",
 			   geteuid());
-		doctor_so(d, "nothing can be built, and what follows was not tried");
+		doctor_so(d, "nothing can be built, and what needs root was not tried");
 		doctor_remedy(d, "sudo %s doctor", program_invocation_name);
 	} else if (lacking[0]) {
 		doctor_add(d, DOCTOR_MISSING, "privileges", "privileges", "root without%s",

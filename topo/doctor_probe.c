@@ -107,3 +107,16 @@ void probe_close(int fd)
 	if (fd >= 0)
 		close(fd);
 }
+
+bool probe_add(struct probe *p, enum doctor_status lacks, const char *key, const char *what,
+	       int ret, int got, const char *did)
+{
+	bool well = ret >= 0 && got == PROBE_FRAMES;
+
+	if (ret < 0)
+		doctor_add(p->d, lacks, key, what, "refused: %s", strerror(-ret));
+	else
+		doctor_add(p->d, well ? DOCTOR_OK : lacks, key, what, "%d of %d frames %s", got,
+			   PROBE_FRAMES, did);
+	return well;
+}

@@ -46,6 +46,13 @@ int probe_returned(const struct probe *p, int patience_ms);
 
 void probe_close(int fd); /* -errno is allowed */
 
+/*
+ * The line of a probe that was refused (ret: -errno), or of whose frames so many `did`. True when
+ * all did; else its status is `lacks`.
+ */
+bool probe_add(struct probe *p, enum doctor_status lacks, const char *key, const char *what,
+	       int ret, int got, const char *did);
+
 /* Lines about AF_XDP and about tracepoints (doctor_far.c). */
 void doctor_af_xdp(struct probe *p);
 void doctor_tracepoints(struct probe *p);
