@@ -46,6 +46,18 @@ struct steer_group {
 	__u16 port[STEER_GROUP_PORTS_MAX];
 };
 
+/* Of bpf/steer.bpf.c. */
+#define STEER_DEVICES_MAX 1024
+
+enum steer_outcome {
+	STEER_SENT,	 /* by the device that the table named */
+	STEER_MISS,	 /* not in the table */
+	STEER_NO_FLOW,	 /* no five-tuple */
+	STEER_NO_DEVICE, /* the table names a port that has no device */
+	STEER_FAILED,	 /* bpf_clone_redirect() failed every time */
+	STEER_OUTCOMES,
+};
+
 /* What failed and is known to have failed is tried so often again, for no longer than so. */
 #define STEER_TRIES 3
 #define STEER_TRY_NS 10000

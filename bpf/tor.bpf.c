@@ -120,7 +120,7 @@ static __always_inline bool hold(struct __sk_buff *skb, const struct judgement *
 static __always_inline int send_ruled(struct __sk_buff *skb, __u32 to, enum tor_reason *reason)
 {
 	if (steer_clone(skb, to))
-		return TC_ACT_SHOT;
+		return TC_ACT_STOLEN;
 	*reason = TOR_R_CLONE;
 	return TC_ACT_OK;
 }

@@ -12,6 +12,9 @@ from net import link, namespaces
 # Those of kinds.bpf.o are there to be refused.
 OBJECTS = sorted(set(glob.glob(os.path.join(BUILD, "*.bpf.o"))) - {os.path.join(BUILD, "kinds.bpf.o")})
 
+# Of programs whose section does not tell.
+TYPES = {"steer.bpf.o": {"steer_egress": "tc"}}
+
 
 @pytest.fixture(scope="module")
 def device():
@@ -24,7 +27,7 @@ def device():
 @pytest.fixture(params=OBJECTS, ids=[os.path.basename(path).partition(".")[0] for path in OBJECTS])
 def loaded(request):
     """An object file with all of its programs in the kernel."""
-    one = bpf.Object(request.param)
+    one = bpf.Object(request.param, types=TYPES.get(os.path.basename(request.param)))
     yield one
     one.close()
 

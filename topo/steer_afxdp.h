@@ -6,6 +6,9 @@
 #include "bpf/steer.h"
 #include "topo/daemon.h"
 
+/* With all that stands before and behind it, such a frame fits a page. */
+#define STEER_AFXDP_MTU_MAX 3800u
+
 /* A daemon_fn. */
 int steer_afxdp_run(const struct rack *rack, struct daemon *d);
 /* It looks again which ports are on its path; returns when it has. 0, or -1 having said why. */

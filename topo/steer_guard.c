@@ -106,8 +106,10 @@ static int read_all(struct counters *c, const struct rack *rack, const struct ra
 
 	if (read_node(c, rack, node) || read_devices(rack, "tor", add_port, &r))
 		return -1;
-	c->lost += state->redirect_errs + state->socket_full + state->afxdp.lost +
-		   state->afxdp.remade_lost;
+	c->lost += state->afxdp.lost + state->afxdp.remade_lost;
+	/* A device that runs native XDP counts redirects that failed as dropped. */
+	if (rack->xdp == RACK_GENERIC)
+		c->lost += state->redirect_errs + state->socket_full;
 	return 0;
 }
 
@@ -170,15 +172,14 @@ bool guard_worse(const struct guard_sample *before, const struct guard_sample *a
 	double fall =
 		before->bytes_per_s ? 100 - 100 * after->bytes_per_s / before->bytes_per_s : 0;
 
-	if (fall > GUARD_FALL) {
-		snprintf(why, size, "throughput fell by %.0f %%, more than %d %%", fall,
-			 GUARD_FALL);
-		return true;
-	}
-	if (after->loss > GUARD_LOSS) {
-		snprintf(why, size, "%.3f %% were lost, more than %.1f %%", after->loss,
-			 GUARD_LOSS);
-		return true;
-	}
-	return false;
+	bool fell = fall > GUARD_FALL, lost = after->loss > GUARD_LOSS;
+	int at = 0;
+
+	if (fell)
+		at = snprintf(why, size, "throughput fell by %.0f %%, more than %d %%", fall,
+			      GUARD_FALL);
+	if (lost)
+		snprintf(why + at, size - at, "%s%.3f %% were lost, more than %.1f %%",
+			 fell ? ", and " : "", after->loss, GUARD_LOSS);
+	return fell || lost;
 }

@@ -122,10 +122,6 @@ static int attach(const struct paths *p, const struct rack_node *node)
 	else
 		ret = bpf_xdp_attach(node->ifindex, p->steer, flags | XDP_FLAGS_UPDATE_IF_NOEXIST,
 				     NULL);
-	if (ret == -ERANGE)
-		return rack_say("%s: its port takes no XDP program, frames of an MTU of %u are too "
-				"large for one: the paths are tc and bridge",
-				node->name, p->rack->mtu);
 	return ret ? failed(node->name, "attach the XDP program that the path needs", ret) : 0;
 }
 
@@ -286,6 +282,10 @@ int steer_paths_prepare(const struct rack *rack, struct steer_state *state,
 
 	if (!needs->xdp && !needs->afxdp)
 		return 0;
+	if (needs->afxdp && rack->mtu > STEER_AFXDP_MTU_MAX)
+		return rack_say("frames of an MTU of %u are too large for the path afxdp, which "
+				"takes %u",
+				rack->mtu, STEER_AFXDP_MTU_MAX);
 	ret = paths_open(&p, rack);
 	for (unsigned int i = 0; i < rack->count && !ret; i++) {
 		if (needs->port[i])

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""A guard over a switch of paths, memory and queues of the path afxdp, and input that is refused."""
+import contextlib
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from conftest import until
+from racks import COMMAND, Rack, bpftool, rack_command
+from steering import Steered
+
+RECEIVE = """
+import socket, sys
+s = socket.socket(socket.AF_INET, getattr(socket, sys.argv[1]))
+s.bind(("", 9))
+if sys.argv[1] == "SOCK_STREAM":
+    s.listen()
+    s = s.accept()[0]
+buffer = bytearray(1 << 20)
+while s.recv_into(buffer):
+    pass
+"""
+SEND = """
+import socket, sys, time
+s = socket.socket(socket.AF_INET, getattr(socket, sys.argv[1]))
+while True:
+    try:
+        s.connect((sys.argv[2], 9))
+        break
+    except ConnectionRefusedError:
+        time.sleep(0.01)
+data = b"x" * int(sys.argv[3])
+while True:
+    try:
+        s.send(data)
+    except ConnectionRefusedError:
+        pass
+    if len(data) < 1000:
+        time.sleep(0.00002)
+"""
+
+
+@pytest.fixture(scope="module")
+def rack(tmp_path_factory):
+    with Rack(tmp_path_factory.mktemp("guard"), replicas=1, clients=2) as rack:
+        rack.up()
+        yield rack
+
+
+def steer(rack, *words, status=0):
+    done = rack_command("steer", rack.name, *words)
+    assert done.returncode == status, done.stderr + done.stdout
+    return done.stdout if status == 0 else done.stderr + done.stdout
+
+
+def path_of(rack, node):
+    row = next(line for line in steer(rack, "ls").splitlines() if line.startswith(node))
+    return re.split("  +", row)[1]
+
+
+@contextlib.contextmanager
+def load(rack, kind, size):
+    """c0 sends to c1 as fast as it can: a stream, or datagrams."""
+    address = rack.nodes()["c1"][0]
+    both = [rack.start("c1", "/usr/bin/python3", "-c", RECEIVE, kind),
+            rack.start("c0", "/usr/bin/python3", "-c", SEND, kind, address, str(size))]
+    sent = sent_frames(rack)
+    until(lambda: sent_frames(rack) > sent + 1000, "traffic")
+    try:
+        yield
+    finally:
+        for one in both:
+            one.kill()
+            one.wait()
+
+
+def sent_frames(rack):
+    dump = bpftool("map", "dump", "pinned", rack.path("bpf/tor/tor_counts"))
+    return sum(sum(v["value"]["by_reason"]) for v in dump[1]["formatted"]["values"])
+
+
+def process(rack):
+    return int(re.search(r"(\d+) \(rack-steer\)", rack.nodes()["tor"][2])[1])
+
+
+@pytest.mark.parametrize("kind, size, says", [
+    ("SOCK_STREAM", 1 << 18, r"throughput fell by \d+ %, more than 20 %"),
+    ("SOCK_DGRAM", 64, r"[\d.]+ % were lost, more than 0.1 %"),
+])
+def test_a_worse_path_is_left(rack, kind, size, says):
+    """Its process stands still as soon as frames come to it."""
+    with load(rack, kind, size):
+        before = state(rack)["afxdp"]["received"]
+        command = subprocess.Popen(
+            [COMMAND, "steer", rack.name, "path", "c0", "afxdp", "--guard", "1s"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        until(lambda: state(rack)["afxdp"]["received"] > before, "frames on afxdp")
+        os.kill(process(rack), signal.SIGSTOP)
+        said, _ = command.communicate(timeout=60)
+    assert command.returncode == 1, said
+    assert re.search(r"c0 is back on tc: .*\b" + says, said), said
+    assert path_of(rack, "c0") == "tc"
+
+
+def test_a_better_path_is_kept(rack):
+    with load(rack, "SOCK_DGRAM", 64):
+        steer(rack, "path", "c0", "afxdp")
+        os.kill(process(rack), signal.SIGSTOP)
+        said = steer(rack, "path", "c0", "tc", "--guard", "1s")
+    assert "c0 stays on tc" in said
+    assert float(re.search(r"before.* ([\d.]+) % lost", said)[1]) > 10
+    assert float(re.search(r"on tc.* ([\d.]+) % lost", said)[1]) < 0.1
+    assert path_of(rack, "c0") == "tc"
+
+
+def state(rack):
+    dump = bpftool("map", "dump", "pinned", rack.path("bpf/tor/steer_state"))
+    return dump[0]["formatted"]["value"]
+
+
+def test_a_share_goes_first(rack):
+    with load(rack, "SOCK_DGRAM", 64):
+        said = steer(rack, "path", "c0", "bridge", "--guard", "400ms", "--share", "10%")
+        assert re.findall("^(before|10.0 % on bridge|on bridge) ", said, re.M) == \
+            ["before", "10.0 % on bridge", "on bridge"]
+    assert path_of(rack, "c0") == "bridge"
+    steer(rack, "path", "c0", "tc")
+
+
+# --- afxdp
+
+
+def test_memory_is_made_larger_under_load(tmp_path):
+    with Steered(tmp_path).rack as rack:
+        switch = Steered.__new__(Steered)
+        switch.rack = rack
+        switch.nodes = {n: v[:2] for n, v in rack.nodes().items() if n != "tor"}
+        c0, t1 = rack.port("c0"), rack.port("t1")
+        switch.steer("path", "c0", "afxdp")
+        frame = switch.datagram("c0", "t1")
+        os.kill(switch.process("rack-steer"), signal.SIGSTOP)
+        c0.send(*[frame] * 1000)
+        os.kill(switch.process("rack-steer"), signal.SIGCONT)
+        until(lambda: state(rack)["afxdp"]["remade"] >= 1, "more memory")
+        after = state(rack)
+        assert after["afxdp"]["umem_bytes"] == 1 << 21
+        assert after["afxdp"]["remade_lost"] == 0
+        assert after["socket_full"] == 1000 - 512
+        for _ in range(512):  # what there was room for has not been lost
+            t1.expect(frame)
+        c0.send(*[frame] * 200)
+        for _ in range(200):
+            t1.expect(frame)
+        assert "2097152 bytes of memory, made larger 1 times" in switch.steer("ls")
+        switch.steer("path", "c0", "tc")
+        rack.down()
+        assert not rack.leftovers()
+
+
+@pytest.mark.parametrize("path", ["tc", "xdp", "bridge", "afxdp"])
+def test_two_queues(tmp_path, path):
+    switch = Steered(tmp_path, link={"queues": 2})
+    with switch.rack as rack:
+        switch.steer("path", "c0", path)
+        frames = [switch.datagram("c0", "t1", port) for port in range(1000, 1100)]
+        switch.ports["c0"].send(*frames)
+        got = switch.gather(len(frames), "t1")["t1"]
+        assert sorted(map(bytes, got)) == sorted(map(bytes, frames))
+        if path in ("xdp", "afxdp"):
+            said = rack.exec("tor", "ethtool", "-S", "c0")
+            assert all(int(n) > 10 for n in re.findall(r"rx_queue_\d+_xdp_packets: (\d+)", said))
+
+
+def test_down_takes_everything_with_it(tmp_path):
+    with Rack(tmp_path, clients=2) as rack:
+        rack.up()
+        steer(rack, "path", "c0", "xdp")
+        steer(rack, "path", "c1", "afxdp")
+        steer(rack, "add", "udp:r0:1:r1:2", "r1,r2", "xdp")
+        os.kill(int(re.search(r"(\d+) \(rack-steer\)", rack.nodes()["tor"][2])[1]), signal.SIGKILL)
+        rack.down()
+        assert not rack.leftovers()
+
+
+# --- refused
+
+
+REFUSED = {
+    "no such node": ("path c9 xdp", 2, "'c9' names no port of"),
+    "no such path": ("path c0 fast", 2, "'fast' is no path: tc, xdp, bridge or afxdp"),
+    "no path": ("path c0", 2, "path wants a node or a flow, and a path"),
+    "no flow": ("add udp:c0:1:c1", 2, "'udp:c0:1:c1' is no flow"),
+    "neither tcp nor udp": ("add icmp:c0:1:c1:2", 2, "'icmp' is neither tcp nor udp"),
+    "no port number": ("add udp:c0:1:c1:70000", 2, "'70000' is no UDP or TCP port"),
+    "source is no node": ("add udp:192.0.2.1:1:c1:2", 2, "192.0.2.1 is no node of"),
+    "names no port": ("add udp:c0:1:c1:2 c7", 2, "'c7' names no port of"),
+    "twice in the group": ("add udp:c0:1:c1:2 r0,r0", 2, "r0 stands in the group twice"),
+    "back to the sender": ("add udp:c0:1:c1:2 c0", 2, "c0 cannot be sent what it sends"),
+    "the bridge goes by MAC": ("add udp:c0:1:c1:2 r0 bridge", 2, "where its MAC says"),
+    "no rule": ("rm udp:c0:1:c1:2", 1, "that flow has no rule"),
+    "no file": ("load /nonexistent", 1, "cannot read /nonexistent"),
+    "no share": ("path c0 xdp --share 0%", 2, "'0%' is no share"),
+    "a share of one flow": ("path udp:c0:1:c1:2 xdp --share 5%", 2, "this is one flow"),
+    "no time": ("path c0 xdp --guard 5", 2, "'5' is no time for a guard"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(rack, name):
+    words, status, says = REFUSED[name]
+    before = configured(rack)
+    said = steer(rack, *words.split(), status=status)
+    assert says in said and said.count("\n") == 1
+    assert configured(rack) == before
+
+
+def configured(rack):
+    return [bpftool("map", "dump", "pinned", rack.path("bpf/tor", name))
+            for name in ("tor_ports", "steer_table", "steer_groups")]
+
+
+@pytest.mark.parametrize("n, status", [(16384, 0), (16385, 1)])
+def test_the_table_fills_up(rack, tmp_path, n, status):
+    lines = ["udp:c0:%d:c1:%d mac tc" % (i % 60000, 1 + i // 60000) for i in range(n)]
+    path = tmp_path / "rules"
+    path.write_text("# many\n" + "\n".join(lines) + "\n")
+    said = steer(rack, "load", path, status=status)
+    if status:
+        assert "would have 16385 flows and has room for 16384; nothing was changed" in said
+        assert "udp:" not in steer(rack, "ls")
+        return
+    listed = [line.split()[0] for line in steer(rack, "ls").splitlines() if line.startswith("udp:")]
+    assert sorted(listed) == sorted(line.split()[0] for line in lines)
+    said = steer(rack, "add", "tcp:c0:1:c1:2", status=1)
+    assert "nothing was changed" in said
+    steer(rack, "add", "udp:c0:1:c1:1", "r0")  # a new rule for a flow that is there needs no room
+    steer(rack, "rm", "all")
+    assert "udp:" not in steer(rack, "ls")
+
+
+def test_a_file_with_a_wrong_line_changes_nothing(rack, tmp_path):
+    path = tmp_path / "rules"
+    path.write_text("udp:c0:1:c1:2 r0 xdp\n\nudp:c0:3:c1:4 r9\n")
+    said = steer(rack, "load", path, status=1)
+    assert "rules:3: 'r9' names no port" in said and "nothing was changed" in said
+    assert "udp:" not in steer(rack, "ls")
+
+
+@pytest.mark.parametrize("path", ["xdp", "afxdp"])
+def test_a_device_that_has_another_program(rack, path):
+    other = rack.path("bpf/tor/tor_wire")
+    rack.exec("tor", "bpftool", "net", "attach", "xdpdrv", "pinned", other, "dev", "c0")
+    try:
+        before = configured(rack)
+        said = steer(rack, "path", "c0", path, status=1)
+        assert "c0: its port has another XDP program" in said and said.count("\n") == 1
+        assert configured(rack) == before
+        assert "rack-steer" not in rack.nodes()["tor"][2]
+        steer(rack, "path", "c0", "bridge")
+        steer(rack, "path", "c0", "tc")
+    finally:
+        rack.exec("tor", "bpftool", "net", "detach", "xdpdrv", "dev", "c0")
+
+
+def test_frames_too_large_for_afxdp(tmp_path):
+    with Rack(tmp_path, clients=2, link={"mtu": 9000}, xdp="generic") as rack:
+        rack.up()
+        said = steer(rack, "path", "c0", "afxdp", status=1)
+        assert "frames of an MTU of 9000 are too large for the path afxdp, which takes 3800" in said
+        assert path_of(rack, "c0") == "tc"
+        steer(rack, "path", "c0", "xdp")
+
+
+@pytest.mark.parametrize("keys, says", [
+    ({"link": {"queues": 17}}, "queues: 17 is more than 16"),
+    ({"afxdp": {"umem_bytes": 1 << 23}}, "umem_bytes: 8388608 is no power of two in"),
+    ({"afxdp": {"umem_bytes": 1000000}}, "umem_bytes: 1000000 is no power of two in"),
+    ({"afxdp": {"fill_threshold": 4096}}, "fill_threshold: 4096 is more than 2048"),
+    ({"afxdp": {"cpus": [4000]}}, "there is no CPU 4000"),
+])
+def test_files_that_are_refused(tmp_path, keys, says):
+    with Rack(tmp_path, **keys) as rack:
+        done = rack_command("up", rack.file)
+        assert done.returncode == 1 and says in done.stderr
