@@ -50,7 +50,7 @@ static int attach_tc(struct elec_attached *a, const struct elec_attach *what, co
 	if (!ret || ret == -EEXIST)
 		ret = bpf_tc_attach(&a->hook, &opts);
 	if (elec_is_lacking(ret))
-		snprintf(error, size, "it has no clsact, or no BPF classifier (%s)",
+		snprintf(error, size, "no clsact, or no BPF classifier, here (%s)",
 			 strerror(-ret));
 	else if (ret)
 		snprintf(error, size, "cannot attach TC egress to %s: %s", iface, strerror(-ret));
