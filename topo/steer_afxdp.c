@@ -16,6 +16,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/if_packet.h>
 #include <poll.h>
 #include <sched.h>
@@ -28,6 +29,7 @@
 #include <unistd.h>
 
 #include "bpf/tor.h"
+#include "replica/privilege.h"
 #include "topo/steer.h"
 #include "topo/tor.h"
 #include "topo/xsk.h"
@@ -381,6 +383,15 @@ static int start(struct afxdp *a)
 	return open_sockets(a, a->rack->umem_bytes) ?: look(a);
 }
 
+/* It may need more memory and look for ports later: sockets and maps, no more than that. */
+static int lower(void)
+{
+	static const int kept[] = {CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_IPC_LOCK};
+	int ret = privilege_keep(kept, sizeof(kept) / sizeof(*kept));
+
+	return ret ? failed("give up its privileges", -ret) : 0;
+}
+
 int steer_afxdp_run(const struct rack *rack, struct daemon *d)
 {
 	struct afxdp a = {.rack = rack, .ports = -1, .sockets = -1, .stack = -1};
@@ -388,7 +399,7 @@ int steer_afxdp_run(const struct rack *rack, struct daemon *d)
 	int ret;
 
 	catch_signals(&awake);
-	ret = start(&a);
+	ret = start(&a) ?: lower();
 	if (!ret) {
 		daemon_ready(d);
 		ret = work(&a, &awake);
