@@ -43,13 +43,13 @@ SCRIPTS := $(patsubst topo/%.py,$(B)/%.py,$(wildcard topo/*.py))
 PROGRAMS := $(B)/rack $(B)/replica $(B)/client $(B)/journal $(B)/sim
 
 .PHONY: all run experiments test kill-test bench-rack bench-wire sim sim-planted race test-kernel bench conformance mutants fuzz fuzz-decode shell format clean help programs units
-all: deps-build ## build everything into build/ (installs missing packages)
+all: deps-build deps-report ## build everything into build/ (installs missing packages)
 	$(Q)$(MAKE) programs
 
 run: all ## a rack of three replicas: the same load without and with the offloads, one table
 	$(Q)$(B)/rack run topo/rack3.yaml --offload none --offload all
 
-test: deps-build deps-test ## every test; JUNIT=file writes JUnit XML, T=expression selects
+test: deps-build deps-report deps-test deps-browser ## every test; JUNIT=file writes JUnit XML, T=expression selects
 	$(Q)$(MAKE) programs units
 	$(Q)python3 -m pytest pytests $(if $(T),-k '$(T)') $(if $(JUNIT),--junitxml='$(JUNIT)')
 

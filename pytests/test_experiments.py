@@ -182,7 +182,7 @@ def events(r, run=0):
 def test_packets_of_a_rule(lab):
     """Every verdict stands in faults.jsonl, and the capture shows the copy that is missing."""
     words = "fault --from r0 --to r1 --kind Prepare --every 3 drop"
-    r = lab(load={"clients": 1, "seconds": 2}, capture={"around": "200ms"},
+    r = lab(load={"clients": 1, "seconds": 2}, capture={"around": "200ms", "packets": 0},
             timeline=[{"at": "300ms", "fault": words[len("fault "):], "for": "1s"}])
     run, = r.runs
     assert run["checks"] == dict.fromkeys(CHECKS, True)
@@ -252,7 +252,7 @@ def test_stop_and_partition(lab):
 @pytest.mark.parametrize("mode", MODES)
 def test_programs_that_go_and_come_back(lab, mode):
     """While r1's program is gone r1 acks nothing in the kernel; before and after it does."""
-    r = lab(xdp=mode, load={"clients": 1, "seconds": 4}, capture={"around": "5s", "at": ["0ms"]},
+    r = lab(xdp=mode, load={"clients": 1, "seconds": 4}, capture={"around": "5s", "packets": 0, "at": ["0ms"]},
             timeline=[{"at": "1s", "detach": "r1 xdp"}, {"at": "1300ms", "detach": "r0 tc"},
                       {"at": "1600ms", "attach": "r0 tc"}, {"at": "2s", "attach": "r1 xdp"}])
     run, = r.runs

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "topo/tap.h"
 
@@ -15,6 +16,8 @@ struct capture {
 	const struct rack *rack;
 	struct tap *tap;
 	uint64_t packets, left_out;
+	uint64_t room; /* packets that are still kept, of those after limit_ns */
+	uint64_t limit_ns;
 	char folder[RACK_PATH_MAX];
 	FILE **file; /* by node; NULL: nothing yet */
 };
@@ -27,6 +30,7 @@ int capture_open(struct capture **out, const struct rack *rack, const char *fold
 	if (!c)
 		return rack_say("no memory");
 	c->rack = rack;
+	c->room = UINT64_MAX;
 	snprintf(c->folder, sizeof(c->folder), "%s", folder);
 	c->file = calloc(rack->count, sizeof(*c->file));
 	if (!c->file || tap_open(&c->tap, rack, &all)) {
@@ -76,6 +80,12 @@ static int write_frame(void *arg, const struct tap_frame *f)
 	struct capture *c = arg;
 	FILE *file;
 
+	if (f->time_ns >= c->limit_ns) {
+		if (!c->room)
+			return 0;
+		if (c->room != UINT64_MAX)
+			c->room--;
+	}
 	if (c->packets == CAPTURE_PACKETS_MAX) {
 		c->left_out++;
 		return 0;
@@ -101,6 +111,20 @@ int capture_fd(const struct capture *c)
 int capture_begin(struct capture *c)
 {
 	return tap_begin(c->tap);
+}
+
+void capture_limit(struct capture *c, uint64_t packets)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now); /* as packets are stamped */
+	c->limit_ns = now.tv_sec * 1000000000ull + now.tv_nsec;
+	c->room = packets;
+}
+
+bool capture_full(const struct capture *c)
+{
+	return !c->room;
 }
 
 int capture_end(struct capture *c)

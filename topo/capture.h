@@ -9,6 +9,7 @@
 #ifndef PAXRACK_CAPTURE_H
 #define PAXRACK_CAPTURE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "topo/rack.h"
@@ -21,6 +22,9 @@ struct capture;
 /* `folder` is there; files <node>.pcap are made in it, or continued. */
 int capture_open(struct capture **c, const struct rack *rack, const char *folder);
 int capture_begin(struct capture *c);
+/* Of what passes from now on, only so many packets are kept; UINT64_MAX: no such limit. */
+void capture_limit(struct capture *c, uint64_t packets);
+bool capture_full(const struct capture *c); /* as many have been kept */
 /* Readable while there is something for capture_empty(). */
 int capture_fd(const struct capture *c);
 int capture_empty(struct capture *c);

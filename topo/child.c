@@ -20,7 +20,8 @@
 
 const char *child_programs(char buf[RACK_PATH_MAX])
 {
-	static const char *const names[] = {"replica", "client", "journal", "results.py"};
+	static const char *const names[] = {"replica", "client", "journal", "results.py",
+					    "report.py"};
 	char path[RACK_PATH_MAX + 16];
 	ssize_t len = readlink("/proc/self/exe", buf, RACK_PATH_MAX - 1);
 	const char *folder;

@@ -6,5 +6,5 @@ int cmd_check(int argc, char **argv)
 {
 	if (argc != 2 || argv[1][0] == '-')
 		return rack_usage("want the folder of one experiment");
-	return experiment_results("check", argv[1]);
+	return experiment_check(argv[1]);
 }

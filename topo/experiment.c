@@ -16,7 +16,8 @@
 
 #define WORDS_MAX 32
 #define TIME_MAX_S 3600
-#define AROUND_NS 60000000ull
+#define AROUND_NS 1000000000ull /* a view change takes 0.3 to 0.6 s, in which little is sent */
+#define AROUND_PACKETS 3000
 
 static const struct {
 	const char *name;
@@ -304,6 +305,9 @@ static int read_capture(struct experiment *e)
 	unsigned int line = yaml_file_line(e->path, "capture", 1);
 
 	e->around_ns = AROUND_NS;
+	e->around_packets = AROUND_PACKETS;
+	if (f->packets)
+		e->around_packets = *f->packets ?: UINT64_MAX;
 	if (f->around && strcmp(f->around, "0") && !parse_time(f->around, &e->around_ns))
 		return wrong(e, line, "around", "'%.40s': " TIME_WANTED ", or 0", f->around);
 	if (f->around && !strcmp(f->around, "0"))

@@ -71,7 +71,8 @@ struct experiment {
 	} load;
 	struct experiment_event *event; /* as in the file */
 	unsigned int events;
-	uint64_t around_ns; /* of capture; 0: none */
+	uint64_t around_ns;	 /* of capture; 0: none */
+	uint64_t around_packets; /* no more than that; UINT64_MAX: no such limit */
 	uint64_t capture_at_ns[EXPERIMENT_ROOM_MAX];
 	unsigned int captures_at;
 	bool expect[EXPERIMENT_CHECK_COUNT];

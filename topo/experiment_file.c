@@ -40,6 +40,7 @@ static const cyaml_schema_value_t event_schema = {
 static const cyaml_schema_field_t capture_fields[] = {
 	CYAML_FIELD_STRING_PTR("around", OPTIONAL_PTR, struct experiment_file_capture, around, 1,
 			       CYAML_UNLIMITED),
+	CYAML_FIELD_UINT_PTR("packets", OPTIONAL_PTR, struct experiment_file_capture, packets),
 	CYAML_FIELD_SEQUENCE("at", OPTIONAL_PTR, struct experiment_file_capture, at, &word_schema,
 			     0, EXPERIMENT_ROOM_MAX),
 	CYAML_FIELD_END,

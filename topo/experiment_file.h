@@ -20,6 +20,7 @@ struct experiment_file_load {
 
 struct experiment_file_capture {
 	char *around;
+	uint64_t *packets;
 	char **at;
 	unsigned int at_count;
 };

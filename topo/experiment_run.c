@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bpf/reasons.h"
 #include "topo/child.h"
 #include "topo/interrupt.h"
 #include "topo/json.h"
@@ -28,6 +30,44 @@ static uint64_t now_ns(clockid_t clock)
 	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
+/* Of one moment, as closely as the two can be read. */
+static void write_clock(FILE *out)
+{
+	uint64_t best = UINT64_MAX, monotonic = 0, realtime = 0;
+
+	for (int i = 0; i < 5; i++) {
+		uint64_t before = now_ns(CLOCK_MONOTONIC), real = now_ns(CLOCK_REALTIME);
+		uint64_t took = now_ns(CLOCK_MONOTONIC) - before;
+
+		if (took >= best)
+			continue;
+		best = took;
+		monotonic = before + took / 2;
+		realtime = real;
+	}
+	fprintf(out, ",\"clock\":{\"monotonic_ns\":%" PRIu64 ",\"realtime_ns\":%" PRIu64 "}",
+		monotonic, realtime);
+}
+
+/* What the names of counters mean: the list of bpf/reasons.h. */
+static void write_reasons(FILE *out)
+{
+	static const char *const reasons[][3] = {
+#define X(id, name, program, verdict, text) {name, #verdict, text},
+		ELEC_REASONS(X)
+#undef X
+	};
+
+	fputs(",\"reasons\":{", out);
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(*reasons); i++) {
+		fprintf(out, "%s\"%s\":{\"verdict\":\"%s\",\"text\":", i ? "," : "", reasons[i][0],
+			reasons[i][1]);
+		json_string(out, reasons[i][2]);
+		fputs("}", out);
+	}
+	fputs("}", out);
+}
+
 static int write_head(const struct experiment *e, const char *folder)
 {
 	char path[2 * RACK_PATH_MAX];
@@ -42,11 +82,11 @@ static int write_head(const struct experiment *e, const char *folder)
 	json_string(out, e->name);
 	fputs(",\"about\":", out);
 	json_string(out, e->about);
-	fprintf(out,
-		",\"seed\":%" PRIu64 ",\"attach\":\"%s\",\"clock\":{\"monotonic_ns\":%" PRIu64
-		",\"realtime_ns\":%" PRIu64 "},\"expect\":{",
-		e->seed, rack_xdp_name(e->rack->xdp), now_ns(CLOCK_MONOTONIC),
-		now_ns(CLOCK_REALTIME));
+	fprintf(out, ",\"seed\":%" PRIu64 ",\"attach\":\"%s\"", e->seed,
+		rack_xdp_name(e->rack->xdp));
+	write_clock(out);
+	write_reasons(out);
+	fputs(",\"expect\":{", out);
 	for (int i = 0; i < EXPERIMENT_CHECK_COUNT; i++)
 		fprintf(out, "%s\"%s\":%s", i ? "," : "", experiment_check_names[i],
 			e->expect[i] ? "true" : "false");
@@ -57,26 +97,59 @@ static int write_head(const struct experiment *e, const char *folder)
 	return 0;
 }
 
-int experiment_results(const char *verb, const char *folder)
+/*
+ * build/NAME with these arguments, NULL behind the last; its exit status. One that has to
+ * come to its end does so whatever is typed meanwhile.
+ */
+static int run_script(const char *name, const char *const *arguments, bool to_its_end)
 {
 	char buf[RACK_PATH_MAX], script[RACK_PATH_MAX + 16];
+	const char *argv[SCRIPT_ARGUMENTS_MAX + 3] = {PYTHON, script};
 	const char *programs = child_programs(buf);
 	int status = -1;
 	pid_t pid;
 
 	if (!programs)
 		return EXIT_FAILURE;
-	snprintf(script, sizeof(script), "%s/results.py", programs);
+	snprintf(script, sizeof(script), "%s/%s", programs, name);
+	for (int i = 0; i < SCRIPT_ARGUMENTS_MAX && arguments[i]; i++)
+		argv[2 + i] = arguments[i];
 	fflush(stdout);
 	pid = fork();
 	if (!pid) {
-		execl(PYTHON, PYTHON, script, verb, folder, (char *)NULL);
+		if (to_its_end) {
+			signal(SIGINT, SIG_IGN);
+			signal(SIGTERM, SIG_IGN);
+		}
+		execv(PYTHON, (char *const *)argv);
 		rack_say("cannot start %s: %s", PYTHON, strerror(errno));
 		_exit(EXIT_FAILURE);
 	}
 	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+}
+
+int experiment_check(const char *folder)
+{
+	return run_script("results.py", (const char *[]){"check", folder, NULL}, false);
+}
+
+int experiment_report(const char *const *arguments)
+{
+	return run_script("report.py", arguments, false);
+}
+
+/* Results, verdicts, pictures: 0 if the verdicts are as expected. */
+static int finish(const struct experiment *e, const char *folder)
+{
+	int ret;
+
+	progress_show("%s: judging", e->name);
+	ret = run_script("results.py", (const char *[]){"finish", folder, NULL}, true);
+	/* without pictures it is not worth less */
+	run_script("report.py", (const char *[]){folder, NULL}, true);
+	return ret;
 }
 
 /* On a rack that is up; -1: not all of it was done. */
@@ -114,7 +187,7 @@ int experiment_run(const char *path, const struct experiment_options *o)
 	char folder[RACK_PATH_MAX], copy[2 * RACK_PATH_MAX];
 	struct experiment *e = NULL;
 	bool made = false;
-	int ret = -1, interrupt, judged;
+	int ret = -1, interrupt;
 
 	if (experiment_load(&e, path, &o->wish))
 		return EXIT_FAILURE;
@@ -133,9 +206,7 @@ int experiment_run(const char *path, const struct experiment_options *o)
 	ret = run_each(e, folder, interrupt);
 	if (rack_down(e->rack->name))
 		ret = -1;
-	progress_show("%s: judging", e->name);
-	judged = experiment_results("finish", folder);
-	if (judged)
+	if (finish(e, folder))
 		ret = -1;
 out:
 	experiment_free(e);

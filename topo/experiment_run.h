@@ -14,7 +14,9 @@ struct experiment_options {
 /* The exit status: 0 only if every check came out as expected. */
 int experiment_run(const char *path, const struct experiment_options *options);
 
-/* results.py VERB FOLDER (its first lines say what there is); its exit status. */
-int experiment_results(const char *verb, const char *folder);
+/* The verdicts over its folder, and its report, again; the exit status. */
+int experiment_check(const char *folder);
+#define SCRIPT_ARGUMENTS_MAX 64
+int experiment_report(const char *const *arguments); /* as topo/report.py takes them */
 
 #endif

@@ -28,6 +28,8 @@ static const struct command {
 	{"doctor", cmd_doctor, "[RACK] [--json] [--clean]",
 	 "what this machine can do, or what is wrong with a rack, and how to mend it; --clean "
 	 "removes what dead racks left"},
+	{"report", cmd_report, "DIR [--around TIME]...",
+	 "its report.html, again; with the packets around a time since the load began"},
 	{"fault", cmd_fault,
 	 "RACK add [--from N] [--to N] [--kind K] [--every K|--nth K|--probability P] [--seed S] "
 	 "[--between T1 T2] ACTION | ls | rm ID | clear | partition [--one-way] N,N / N,N | heal",

@@ -155,6 +155,7 @@ int cmd_exec(int argc, char **argv);
 int cmd_shell(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_report(int argc, char **argv);
 int cmd_fault(int argc, char **argv);
 int cmd_steer(int argc, char **argv);
 int cmd_capture(int argc, char **argv);

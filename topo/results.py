@@ -254,7 +254,7 @@ def finish(folder):
     merge_history(folder, runs)
     merge_faults(folder, runs)
     history = read_history(folder)
-    summary = {key: head[key] for key in ("name", "about", "seed", "attach", "clock", "expect")}
+    summary = {key: head[key] for key in ("name", "about", "seed", "attach", "clock", "expect", "reasons")}
     summary["interrupted"] = any(run["interrupted"] for run in runs)
     summary["runs"] = []
     for run in runs:

@@ -121,50 +121,6 @@ static unsigned int still_running(const struct trial *t)
 	return count;
 }
 
-/* ---- captures ---- */
-
-/* The next time at which packets are worth keeping. */
-static int64_t capture_next_ns(const struct trial *t, unsigned int *asked)
-{
-	int64_t next = timeline_next_ns(&t->timeline), lead = t->e->around_ns / 10;
-
-	*asked = EXPERIMENT_ROOM_MAX;
-	if (!t->capture)
-		return INT64_MAX;
-	next = next == INT64_MAX ? next : next - lead;
-	for (unsigned int i = 0; i < t->e->captures_at; i++) {
-		int64_t at = t->timeline.start_ns + (int64_t)t->e->capture_at_ns[i] - lead;
-
-		if (!t->captured[i] && at < next) {
-			next = at;
-			*asked = i;
-		}
-	}
-	return next;
-}
-
-static int run_capture(struct trial *t, int64_t now)
-{
-	unsigned int asked;
-
-	while (capture_next_ns(t, &asked) <= now) {
-		int64_t at = capture_next_ns(t, &asked);
-		bool off = !t->capture_until_ns;
-
-		t->capture_until_ns = at + (int64_t)t->e->around_ns / 10 * 11;
-		if (off && capture_begin(t->capture))
-			return -1;
-		if (asked == EXPERIMENT_ROOM_MAX)
-			break; /* it stays the next until it was done */
-		t->captured[asked] = true;
-	}
-	if (t->capture_until_ns && t->capture_until_ns <= now) {
-		t->capture_until_ns = 0;
-		return capture_end(t->capture);
-	}
-	return 0;
-}
-
 /* ---- the load ---- */
 
 static void show_progress(struct trial *t, int64_t now)
@@ -185,12 +141,8 @@ static void show_progress(struct trial *t, int64_t now)
 
 static int wait_ms(const struct trial *t, int64_t now)
 {
-	unsigned int asked;
-	int64_t next = timeline_next_ns(&t->timeline), capture = capture_next_ns(t, &asked);
+	int64_t next = timeline_next_ns(&t->timeline), capture = trial_capture_due(t);
 
-	/* in force already: wait for its end, not for its beginning */
-	if (t->capture_until_ns)
-		capture = t->capture_until_ns;
 	if (capture < next)
 		next = capture;
 	for (unsigned int i = 0; i < t->clients; i++) {
@@ -202,38 +154,50 @@ static int wait_ms(const struct trial *t, int64_t now)
 	return next <= now ? 0 : (int)((next - now + 999999) / 1000000);
 }
 
-/* What is captured around an event is what follows its being done, which may take a while. */
 static int do_events(struct trial *t, int64_t now)
 {
 	if (timeline_next_ns(&t->timeline) > now)
 		return 0;
 	if (timeline_do(&t->timeline, now))
 		return -1;
-	if (t->capture_until_ns)
-		t->capture_until_ns = replicas_now_ns() + (int64_t)t->e->around_ns;
-	return 0;
+	return trial_capture_more(t);
+}
+
+/* One that was started again serves from now on: what it does then is worth a look. */
+static int read_ready(struct trial *t, unsigned int replica)
+{
+	char line[16];
+
+	return read(t->replicas.child[replica].pipe, line, sizeof(line)) > 0 ? trial_capture_more(t)
+									     : 0;
 }
 
 /* Until all clients have ended. */
 static int run_load(struct trial *t)
 {
-	unsigned int n = t->clients;
-	struct pollfd fds[2 * n + 1];
+	unsigned int n = t->clients, replicas = t->o->rack->replicas, total = 2 * n + replicas + 1;
+	struct pollfd fds[total], *ready = fds + 2 * n, *capture = ready + replicas;
 
 	while (still_running(t)) {
 		int64_t now = replicas_now_ns();
 
-		if (run_capture(t, now) || do_events(t, now))
+		if (trial_capture(t, now) || do_events(t, now))
 			return -1;
 		for (unsigned int i = 0; i < n; i++) {
 			fds[2 * i] = (struct pollfd){t->client[i].child.pidfd, POLLIN, 0};
 			fds[2 * i + 1] = (struct pollfd){t->client[i].child.pipe, POLLIN, 0};
 		}
-		fds[2 * n] = (struct pollfd){t->capture ? capture_fd(t->capture) : -1, POLLIN, 0};
-		if (replicas_wait(&t->replicas, fds, 2 * n + 1, wait_ms(t, now)) < 0)
+		for (unsigned int i = 0; i < replicas; i++)
+			ready[i] = (struct pollfd){t->replicas.child[i].pipe, POLLIN, 0};
+		*capture = (struct pollfd){t->capture ? capture_fd(t->capture) : -1, POLLIN, 0};
+		if (replicas_wait(&t->replicas, fds, total, wait_ms(t, now)) < 0)
 			return -1;
-		if (fds[2 * n].revents && capture_empty(t->capture))
+		if (capture->revents && capture_empty(t->capture))
 			return -1;
+		for (unsigned int i = 0; i < replicas; i++) {
+			if (ready[i].revents && read_ready(t, i))
+				return -1;
+		}
 		now = replicas_now_ns();
 		for (unsigned int i = 0; i < n; i++) {
 			if (fds[2 * i + 1].revents)

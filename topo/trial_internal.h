@@ -30,6 +30,11 @@ struct trial {
 	bool failed, interrupted;
 };
 
+/* Begins and ends capturing as is due. */
+int trial_capture(struct trial *t, int64_t now);
+int trial_capture_more(struct trial *t);	  /* something has just been done */
+int64_t trial_capture_due(const struct trial *t); /* when to call trial_capture() next */
+
 /* Everything that the rack has and would lose; `report` is the last word of each replica, or NULL.
  */
 int trial_keep(const struct trial *t, char *report[ELEC_REPLICAS_MAX]);
