@@ -47,18 +47,28 @@ static __always_inline __u64 word_covers(__u64 word, __u32 epoch, __u32 op)
 	return ((below | above) >> 63) ^ 1;
 }
 
-/* Did enough *other* replicas ack everything up to op? */
-static __always_inline bool quorum_acked(struct elec_state *state, const struct scan *scan,
-					 __u32 op)
+/* How many *other* replicas acked everything up to op, up to an earlier op? */
+struct acks {
+	__u64 op, earlier;
+};
+
+static __always_inline struct acks count_acks(struct elec_state *state, const struct scan *scan,
+					      __u32 earlier, __u32 op)
 {
-	__u64 acks = -word_covers(READ_ONCE(*acked_at(state, scan->self)), scan->epoch, op);
+	__u64 own = READ_ONCE(*acked_at(state, scan->self));
+	struct acks acks = {-word_covers(own, scan->epoch, op),
+			    -word_covers(own, scan->epoch, earlier)};
 
 	for (__u32 i = 0; i < ELEC_REPLICAS_MAX; i++) {
+		__u64 word;
+
 		if (i >= scan->n)
 			break;
-		acks += word_covers(READ_ONCE(state->acked[i]), scan->epoch, op);
+		word = READ_ONCE(state->acked[i]);
+		acks.op += word_covers(word, scan->epoch, op);
+		acks.earlier += word_covers(word, scan->epoch, earlier);
 	}
-	return acks >= scan->quorum;
+	return acks;
 }
 
 static long scan_one(__u32 i, struct scan *scan)
@@ -72,7 +82,7 @@ static long scan_one(__u32 i, struct scan *scan)
 	word = READ_ONCE(*acked_at(state, i));
 	op = ELEC_WORD_OP(word);
 	if (ELEC_WORD_EPOCH(word) == scan->epoch && op > scan->best && i != scan->self &&
-	    quorum_acked(state, scan, op))
+	    count_acks(state, scan, op, op).op >= scan->quorum)
 		scan->best = op;
 	return 0;
 }
@@ -90,12 +100,19 @@ static __always_inline __u32 quorum_op(struct elec_state *state, const struct el
 		.quorum = control->quorum,
 		.epoch = epoch,
 	};
+	struct acks acks;
 
 	if (!scan.quorum)
 		return 0; /* alone: no ack can complete anything */
-	if (quorum_acked(state, &scan, op))
+	acks = count_acks(state, &scan, before + 1, op);
+	if (acks.op >= scan.quorum)
 		return op;
-	/* Acks are cumulative: this one may complete an op between `before` and its own. */
+	/*
+	 * Acks are cumulative: this one may complete an op between `before` and its own, but not
+	 * when too few have the first of them.
+	 */
+	if (acks.earlier < scan.quorum)
+		return 0;
 	scan.best = before;
 	bpf_loop(scan.n, scan_one, &scan, 0);
 	return scan.best > before ? scan.best : 0;
