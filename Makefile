@@ -159,7 +159,7 @@ $(B)/test_%: $(O)/replica/test_%.o $(GUARDED) $(REPLICA)
 
 # The core takes its large pieces of memory from fuzz_core.c.
 $(B)/fuzz_core: FUZZ_LINK = -Wl,--wrap=malloc,--wrap=calloc,--wrap=free
-FUZZED := wire message vr.pb crc32c app kv $(basename $(notdir $(wildcard replica/journal*.c replica/vr*.c)))
+FUZZED := wire message message_normal vr.pb crc32c app kv $(basename $(notdir $(wildcard replica/journal*.c replica/vr*.c)))
 $(B)/fuzz_%: $(O)/fuzz/fuzz_%.o $(FUZZED:%=$(O)/fuzz/%.o)
 	$(call say,LINK,$@)
 	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer $(FUZZ_LINK) -o $@ $^ -lprotobuf-nanopb

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Bodies through nanopb. Bytes fields and lists are callbacks: decoding notes where the
- * bytes lie, encoding writes from where they lie.
+ * Bodies through nanopb, but for what message_normal.c takes. Bytes fields and lists are callbacks:
+ * decoding notes where the bytes lie, encoding writes from where they lie.
  */
 #include <endian.h>
 #include <pb_decode.h>
 #include <pb_encode.h>
 #include <string.h>
 
-#include "replica/message.h"
+#include "replica/message_normal.h"
 #include "vr.pb.h"
 
 /* --- decoding ------------------------------------------------------------------------ */
@@ -301,6 +301,25 @@ static bool decode_body(struct reader *r, pb_istream_t *stream)
 	}
 }
 
+/* The message has its kind, and nothing else yet. */
+static enum wire_error decode_any(struct reader *r, const struct wire_head *head)
+{
+	pb_istream_t stream = pb_istream_from_buffer(head->body, head->body_len);
+	struct message *m = r->m;
+
+	if (message_is_normal(m->kind)) {
+		if (message_normal_decode(m, head->body, head->body_len, r->room, r->room_count))
+			return WIRE_OK;
+		m->has_committed = false;
+		m->entries.count = 0;
+	}
+	r->begin = (uintptr_t)head->body;
+	r->end = r->begin + head->body_len;
+	if (decode_body(r, &stream))
+		return WIRE_OK;
+	return r->error ? r->error : WIRE_E_BODY;
+}
+
 static enum wire_error decode_my_prepare_ok(struct message *m, const struct wire_head *head)
 {
 	struct wire_my_prepare_ok b;
@@ -387,7 +406,6 @@ enum wire_error message_decode(struct message *m, const uint8_t *data, size_t le
 	struct wire_head head;
 	struct reader r = {m, room, room_count, 0, 0, WIRE_OK};
 	enum wire_error error;
-	pb_istream_t stream;
 
 	error = wire_decode_head(&head, data, len);
 	if (error)
@@ -405,11 +423,9 @@ enum wire_error message_decode(struct message *m, const uint8_t *data, size_t le
 	} else {
 		if (m->kind == WIRE_PREPARE && r.room_count > ELEC_BATCH_MAX)
 			r.room_count = ELEC_BATCH_MAX;
-		r.begin = (uintptr_t)head.body;
-		r.end = r.begin + head.body_len;
-		stream = pb_istream_from_buffer(head.body, head.body_len);
-		if (!decode_body(&r, &stream))
-			return r.error ? r.error : WIRE_E_BODY;
+		error = decode_any(&r, &head);
+		if (error)
+			return error;
 	}
 	error = check_values(m);
 	if (error)
@@ -425,17 +441,6 @@ enum wire_error message_decode(struct message *m, const uint8_t *data, size_t le
 }
 
 /* --- encoding ------------------------------------------------------------------------ */
-
-static uint32_t varint_len(uint64_t v)
-{
-	return (70 - __builtin_clzll(v | 1)) / 7;
-}
-
-static uint32_t request_body_len(const struct entry *e)
-{
-	return 3 + varint_len(e->op.len) + e->op.len + varint_len(e->clientid) +
-	       varint_len(e->reqid);
-}
 
 static uint32_t entry_body_len(const struct entry *e)
 {
@@ -547,25 +552,10 @@ static Snapshot snapshot_of(const struct message *m)
 static bool encode_body(const struct message *m, pb_ostream_t *stream)
 {
 	switch (m->kind) {
-	case WIRE_REQUEST: {
-		RequestMessage b = {.req = WRITE(write_requests, &m->entries)};
-
-		return pb_encode(stream, RequestMessage_fields, &b);
-	}
 	case WIRE_UNLOGGED_REQUEST: {
 		UnloggedRequestMessage b = {.req = WRITE(write_requests, &m->entries)};
 
 		return pb_encode(stream, UnloggedRequestMessage_fields, &b);
-	}
-	case WIRE_PREPARE: {
-		PrepareMessage b = {.view = m->view,
-				    .opnum = m->opnum,
-				    .batchstart = m->batchstart,
-				    .request = WRITE(write_requests, &m->entries),
-				    .has_lastCommitted = m->has_committed,
-				    .lastCommitted = m->committed};
-
-		return pb_encode(stream, PrepareMessage_fields, &b);
 	}
 	case WIRE_PREPARE_OK: {
 		PrepareOKMessage b = {m->view, m->opnum, m->index};
@@ -582,11 +572,6 @@ static bool encode_body(const struct message *m, pb_ostream_t *stream)
 		CommitMessage b = {m->view, m->opnum};
 
 		return pb_encode(stream, CommitMessage_fields, &b);
-	}
-	case WIRE_REPLY: {
-		ReplyMessage b = {m->view, m->opnum, WRITE(write_bytes, &m->reply), m->reqid};
-
-		return pb_encode(stream, ReplyMessage_fields, &b);
 	}
 	case WIRE_UNLOGGED_REPLY: {
 		UnloggedReplyMessage b = {WRITE(write_bytes, &m->reply)};
@@ -663,18 +648,29 @@ static bool encode_body(const struct message *m, pb_ostream_t *stream)
 	}
 }
 
+/* Bytes of the body (there is none without any); 0: it does not fit. */
+static size_t encode_by_nanopb(const struct message *m, uint8_t *out, size_t size)
+{
+	pb_ostream_t stream = pb_ostream_from_buffer(out, size);
+
+	return encode_body(m, &stream) ? stream.bytes_written : 0;
+}
+
 size_t message_encode(const struct message *m, uint8_t *out, size_t size)
 {
 	size_t head = wire_head_len(m->kind);
+	size_t len;
 	uint32_t fast[3];
-	pb_ostream_t stream;
 
 	if (size < head)
 		return 0;
-	stream = pb_ostream_from_buffer(out + head, size - head);
-	if (!encode_body(m, &stream))
+	if (message_is_normal(m->kind))
+		len = message_normal_encode(m, out + head, size - head);
+	else
+		len = encode_by_nanopb(m, out + head, size - head);
+	if (!len)
 		return 0;
 	fast_of(m, fast);
-	wire_encode_head(out, m->kind, fast, stream.bytes_written);
-	return head + stream.bytes_written;
+	wire_encode_head(out, m->kind, fast, len);
+	return head + len;
 }
