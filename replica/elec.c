@@ -117,7 +117,10 @@ int elec_open(struct elec **out, const struct elec_options *options, char *error
 		elec_freeze(e);
 		e->cursor = elec_last(e);
 		e->state->lease_ns = lease_ns(options->lease_ms);
-		e->state->wake_backlog = options->wake_backlog;
+		/* Before the log is full, or the reader would be woken by what no longer fits. */
+		e->state->wake_backlog = options->wake_backlog < e->slots / 2
+						 ? options->wake_backlog
+						 : e->slots / 2;
 		elec_stamp(e);
 		if (e->kernel)
 			ret = elec_kernel_attach(e, options, error, size);

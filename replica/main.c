@@ -78,7 +78,7 @@ int main(int argc, char **argv)
 {
 	const char *config = NULL, *offload = "all", *xdp = "native", *app = "kv";
 	uint64_t index = UINT64_MAX, ready_fd = UINT64_MAX, lease_ms = 200;
-	uint64_t log_slots = ELEC_SLOTS_DEFAULT, wake_backlog = 64;
+	uint64_t log_slots = ELEC_SLOTS_DEFAULT, wake_backlog = 512;
 	struct process_options options = {.report = &report};
 	const struct option_row rows[] = {
 		{"config", "FILE", "the replicas, as cluster.conf lists them (needed)",
@@ -103,7 +103,7 @@ int main(int argc, char **argv)
 		 .number = &lease_ms, .min = 20, .max = 60000},
 		{"log-slots", "N", "of the kernel log, 2 KiB each, a power of two (8192)",
 		 .number = &log_slots, .min = 1, .max = 1 << 20},
-		{"wake-backlog", "N", "wake a sleeping follower when so many ops wait (64)",
+		{"wake-backlog", "N", "wake a sleeping follower when so many ops wait (512)",
 		 .number = &wake_backlog, .max = 1 << 20},
 		{"ready-fd", "FD", "write 'ready' there once it serves", .number = &ready_fd,
 		 .max = 1 << 20},

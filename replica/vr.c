@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "replica/vr_core.h"
 
@@ -60,6 +62,15 @@ static const char *unfit(const struct vr_config *c)
 	return NULL;
 }
 
+/* In large pages, if it may be: the first touch of each small one would cost as much as an op. */
+static void prefer_large_pages(void *memory, size_t size)
+{
+	uintptr_t page = sysconf(_SC_PAGESIZE), at = ((uintptr_t)memory + page - 1) / page * page;
+
+	if (memory && size > page)
+		madvise((void *)at, size - page, MADV_HUGEPAGE);
+}
+
 static bool allocate(struct vr *vr)
 {
 	vr->log.ring = calloc(vr->c.log_ops, sizeof(*vr->log.ring));
@@ -67,6 +78,8 @@ static bool allocate(struct vr *vr)
 	vr->room = calloc(MESSAGE_ENTRIES_MAX, sizeof(*vr->room));
 	vr->query_result = malloc(vr->c.op_max);
 	vr->app = vr->c.app->open();
+	prefer_large_pages(vr->log.ring, vr->c.log_ops * sizeof(*vr->log.ring));
+	prefer_large_pages(vr->log.bytes, vr->c.log_bytes);
 	return vr->log.ring && vr->log.bytes && vr->room && vr->query_result && vr->app &&
 	       vr_out_open(vr) && vr_pieces_open(vr) && vr_staged_open(vr) &&
 	       vr_transfer_open(vr) &&
