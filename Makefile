@@ -34,7 +34,7 @@ RACE := $(patsubst %.c,$(O)/%.o,$(wildcard race/*.c) bpf/load.c \
 FUZZ := $(patsubst %.c,$(O)/%.o,$(wildcard pytests/fuzz/*.c)) $(O)/bpf/load.o
 NETNS := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard netns/test_*.c),$(wildcard netns/*.c)))
 TOPO := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcard topo/*.c))) \
-	$(O)/bpf/load.o $(addprefix $(O)/,replica/privilege.o replica/status_read.o replica/message.o replica/wire.o vr.pb.o)
+	$(O)/bpf/load.o $(addprefix $(O)/,replica/privilege.o replica/status_read.o replica/message.o replica/message_normal.o replica/wire.o vr.pb.o)
 UNITS := $(patsubst %.c,$(B)/%,$(notdir $(wildcard replica/test_*.c netns/test_*.c topo/test_*.c)))
 BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 FUZZERS := decode journal core
