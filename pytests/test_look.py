@@ -173,12 +173,16 @@ def test_a_silent_replica(rack, cluster):
 # --- exceptions
 
 
-def send(rack, source, address, frames=5):
-    with rack.namespace(source):
-        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    with s:
-        for _ in range(frames):
-            s.sendto(b"x", (address, 9))
+def raw_socket(namespace, device):
+    with namespace:
+        one = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        one.bind((device, 0))
+    return one
+
+
+def to_all(mac):
+    """To all, so that the bridge takes it: generic XDP does not see what TC redirects."""
+    return b"\xff" * 6 + bytes.fromhex(mac.replace(":", "")) + b"\x88\xb5" + bytes(50)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -190,7 +194,8 @@ def test_aborted(rack, mode):
         attached = bpf.attach_xdp(fd, socket.if_nametoindex("eth0"), mode)
     try:
         number = bpftool("prog", "show", "name", "somebody_elses")["id"]
-        send(rack, "c1", rack.nodes()["c0"][0])
+        with raw_socket(rack.namespace("c1"), "eth0") as sender:
+            sender.send(to_all(rack.nodes()["c1"][1]))
         found = until(lambda: stats(rack)["exceptions"], "the exception is counted")
         assert [(e["program"], e["node"], e["side"], e["action"]) for e in found] == [
             (number, "c0", "eth0", "ABORTED")]
@@ -220,11 +225,8 @@ def test_exceptions_outside_are_not_ours(rack):
         with a.namespace:
             attached = bpf.attach_xdp(fd, a.index, "native")
         number = bpftool("prog", "show", "name", "outside")["id"]
-        with b.namespace:
-            raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-            raw.bind((b.device, 0))
-        with raw:
-            raw.send(b"\xff" * 12 + b"\x88\xb5" + bytes(50))
+        with raw_socket(b.namespace, b.device) as sender:
+            sender.send(to_all("02:00:00:00:00:01"))
         seen = rack.path("bpf", "watch", "watch_counts")
         until(lambda: any(e["formatted"]["key"]["program"] == number
                           for e in bpftool("map", "dump", "pinned", seen)), "the kernel tells of it")

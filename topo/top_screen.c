@@ -199,7 +199,7 @@ static void draw(struct screen *s)
 	if (s->help)
 		draw_help(2);
 	else
-		draw_tables(s, 1, LINES - 2);
+		draw_tables(s, 1, LINES > 3 ? LINES - 2 : 1);
 	snprintf(keys, sizeof(keys),
 		 "q quit  h help  tab table  enter alone  <> sort  r reverse  space %s  +- %.1f s",
 		 s->paused ? "go on" : "stop", s->interval);

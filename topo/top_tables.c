@@ -287,25 +287,25 @@ static const struct top_column port_columns[] = {
 };
 
 /* The largest first, as many as there is room for. */
-static void reasons(struct builder *b, const uint64_t *reasons)
+static void reasons(struct builder *b, const uint64_t *counts)
 {
+	bool taken[TOR_R_COUNT] = {};
 	char text[TOP_CELL_MAX] = "";
 	size_t len = 0;
-	uint64_t below = UINT64_MAX;
 
 	while (len < sizeof(text)) {
 		unsigned int best = TOR_R_COUNT;
 
 		for (unsigned int i = 0; i < TOR_R_COUNT; i++) {
-			if (reasons[i] && reasons[i] < below &&
-			    (best == TOR_R_COUNT || reasons[i] > reasons[best]))
+			if (counts[i] && !taken[i] &&
+			    (best == TOR_R_COUNT || counts[i] > counts[best]))
 				best = i;
 		}
 		if (best == TOR_R_COUNT)
 			break;
-		below = reasons[best];
+		taken[best] = true;
 		len += snprintf(text + len, sizeof(text) - len, "%s%s %llu", len ? ", " : "",
-				stats_reason_name(best), (unsigned long long)below);
+				stats_reason_name(best), (unsigned long long)counts[best]);
 	}
 	cell(b, 0, "%s", len ? text : "-");
 }
@@ -429,70 +429,4 @@ void top_free(struct top *top)
 {
 	for (unsigned int i = 0; i < TOP_TABLES; i++)
 		free(top->table[i].row);
-}
-
-struct order {
-	unsigned int column;
-	bool text, reverse;
-};
-
-static int compare(const void *a, const void *b, void *arg)
-{
-	const struct order *o = arg;
-	const struct top_cell *x = &((const struct top_row *)a)->cell[o->column];
-	const struct top_cell *y = &((const struct top_row *)b)->cell[o->column];
-	int order = o->text ? strverscmp(x->text, y->text)
-			    : (x->value < y->value) - (x->value > y->value);
-
-	return o->reverse ? -order : order;
-}
-
-void top_sort(struct top_table *table, unsigned int column, bool reverse)
-{
-	struct order o = {column, table->column[column].text, reverse};
-
-	qsort_r(table->row, table->rows, sizeof(*table->row), compare, &o);
-}
-
-void top_widths(const struct top_table *t, int width[TOP_COLUMNS_MAX])
-{
-	for (unsigned int c = 0; c < t->columns; c++) {
-		width[c] = strlen(t->column[c].name);
-		for (size_t i = 0; i < t->rows; i++) {
-			int len = strlen(t->row[i].cell[c].text);
-
-			if (len > width[c])
-				width[c] = len;
-		}
-	}
-}
-
-static void print_table(FILE *out, const struct top_table *t)
-{
-	int width[TOP_COLUMNS_MAX];
-
-	top_widths(t, width);
-	if (!t->rows) {
-		fprintf(out, "%s: %s\n", t->title, t->empty);
-		return;
-	}
-	for (size_t i = 0; i <= t->rows; i++) {
-		for (unsigned int c = 0; c < t->columns; c++) {
-			const char *text = i ? t->row[i - 1].cell[c].text : t->column[c].name;
-			bool left = t->column[c].text, last = c + 1 == t->columns;
-
-			fprintf(out, "%s%*s", c ? "  " : "",
-				left ? (last ? 0 : -width[c]) : width[c], text);
-		}
-		fputc('\n', out);
-	}
-}
-
-void top_print(FILE *out, const struct top *top)
-{
-	fprintf(out, "%s\n", top->head);
-	for (unsigned int i = 0; i < TOP_TABLES; i++) {
-		fputc('\n', out);
-		print_table(out, &top->table[i]);
-	}
 }
