@@ -18,9 +18,9 @@ import struct
 SNAP = 256  # CAPTURE_BYTES
 MAGIC, MAGIC_FRAGMENT = 0x20050318, 0x20101010
 BROADCAST = 1 << 31
-SLACK_NS = 50_000  # between a packet's time in the capture and in the switch's log
+CLOCKS_NS = 1_000  # how well the capture's clock and the log's are known to each other
 ACK_NS = 50_000_000  # an ack made in XDP leaves at once, unless its CPU has other things to do
-LOG_NS = 2_000_000  # from a packet's arrival in the switch to its line in the log
+LOG_NS = 100_000  # from a packet's arrival in the switch to its line in the log; commonly 300 ns
 LEASE_NS = 200_000_000
 
 ACKS = ("PrepareOK", "MyPrepareOK")
@@ -208,7 +208,7 @@ def mark_faults(packets, faults):
         flow = fault["from"], fault["to"], fault["kind"]
         if flow not in flows:
             continue
-        at = bisect.bisect_right(times[flow], fault["time_ns"] + SLACK_NS) - 1
+        at = bisect.bisect_right(times[flow], fault["time_ns"] + CLOCKS_NS) - 1
         # one packet may be taken by several rules: the same time, another rule
         while at >= 0 and flows[flow][at].fate and flows[flow][at].fate[1] == fault["rule"]:
             at -= 1
@@ -359,7 +359,7 @@ def judge_prepares(packets):
             made[p.source, p.target, p.view, p.op].append(p.sent)
     for p in sorted((p for p in packets if p.kind == "Prepare" and p.arrived), key=lambda p: p.arrived):
         acks = made[p.target, p.source, p.view, p.op]
-        while acks and acks[0] < p.arrived - SLACK_NS:
+        while acks and acks[0] < p.arrived:
             acks.popleft()
         if acks and acks[0] < p.arrived + ACK_NS:
             acks.popleft()
