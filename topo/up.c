@@ -162,8 +162,6 @@ static int build_port(struct build *b, const struct rack_node *node)
 	rtnl_veth_add(r, &port, &eth0, rack->mtu);
 	rtnl_clsact_add(r, node->ifindex);
 	rtnl_ingress_add(r, node->ifindex, b->tor.ingress, "tor_ingress");
-	if (tor_bounces(rack, node))
-		rtnl_xdp_set(r, node->ifindex, b->tor.pass);
 	rtnl_fdb_add(r, node->ifindex, node->mac);
 	if (rtnl_commit(r))
 		return rack_say("tor: %s", rtnl_error(r));
@@ -180,6 +178,12 @@ static int fill_node(struct build *b, const struct rack_node *node)
 
 	if (ret)
 		return failed(node->name, "switch off offloads of eth0", ret);
+	/*
+	 * Not before: while its peer has a program, the kernel hides eth0's segmentation from being
+	 * switched off, and has it on again when the program goes. Sent with the next node's.
+	 */
+	if (tor_bounces(rack, node))
+		rtnl_xdp_set(b->tor_rtnl, node->ifindex, b->tor.pass);
 	rtnl_link_up(r, LOOPBACK);
 	rtnl_addr_add(r, node->ifindex, node->addr, rack->prefix);
 	rtnl_link_up(r, node->ifindex);
@@ -241,6 +245,8 @@ static int build(struct build *b)
 		if (!ret && interrupted())
 			ret = rack_say("interrupted, everything is being removed again");
 	}
+	if (!ret && rtnl_commit(b->tor_rtnl)) /* the last node's */
+		ret = rack_say("tor: %s", rtnl_error(b->tor_rtnl));
 	if (!ret)
 		ret = wait_for_ports(b);
 	if (ns_enter(b->host) && !ret)
