@@ -41,7 +41,7 @@ struct elec_attach {
 	bool tc; /* at TC egress, else XDP */
 	int program;
 	int counts; /* the map of counters */
-	int lock;   /* held by who attached until nothing of it is left; -1: none */
+	int folder; /* of the pins, for the mark of a keeper (elec_attach.h); -1: none */
 };
 
 /*

@@ -2,6 +2,7 @@
 #include "replica/elec_attach.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_link.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -50,8 +51,7 @@ static int attach_tc(struct elec_attached *a, const struct elec_attach *what, co
 	if (!ret || ret == -EEXIST)
 		ret = bpf_tc_attach(&a->hook, &opts);
 	if (elec_is_lacking(ret))
-		snprintf(error, size, "no clsact, or no BPF classifier, here (%s)",
-			 strerror(-ret));
+		snprintf(error, size, "no clsact, or no BPF classifier, here (%s)", strerror(-ret));
 	else if (ret)
 		snprintf(error, size, "cannot attach TC egress to %s: %s", iface, strerror(-ret));
 	a->made_filter = !ret;
@@ -85,6 +85,31 @@ void elec_detach(struct elec_attached *a)
 		bpf_tc_hook_destroy(&a->hook);
 	}
 	*a = (struct elec_attached)ELEC_ATTACHED_NONE;
+}
+
+int elec_attach_mark(int folder)
+{
+	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET}; /* of all of it */
+	char path[32];
+	int fd, ret;
+
+	/* Opened anew: the descriptor that came shares the lock of flock(2) with its sender's. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", folder);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (!fcntl(fd, F_OFD_SETLK, &lock))
+		return fd;
+	ret = -errno;
+	close(fd);
+	return ret;
+}
+
+bool elec_attach_is_marked(int folder)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	return !fcntl(folder, F_OFD_GETLK, &lock) && lock.l_type != F_UNLCK;
 }
 
 int elec_attach_counts(int map, uint64_t counts[ELEC_R_COUNT])

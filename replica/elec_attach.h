@@ -30,6 +30,12 @@ int elec_attach(struct elec_attached *a, const struct elec_attach *what, char *e
 /* The kernel or the device has no such thing, whoever asks; anything else may be mended. */
 bool elec_is_lacking(int error);
 void elec_detach(struct elec_attached *a);
+/*
+ * A keeper marks the folder of the pins for as long as something of it is attached, by a lock of
+ * its own beside the process's. The descriptor of the mark, or -errno.
+ */
+int elec_attach_mark(int folder);
+bool elec_attach_is_marked(int folder);
 /* Sums over CPUs of the map elec_counts. */
 int elec_attach_counts(int map, uint64_t counts[ELEC_R_COUNT]);
 

@@ -31,8 +31,8 @@
 
 #include "replica.skel.h"
 
-#define KEPT 3	    /* maps that are pinned */
-#define LOCK_MS 500 /* for the lock on them */
+#define KEPT 3 /* maps that are pinned */
+#define KEEPER_MS 30000
 
 struct elec_kernel {
 	struct replica_bpf *skel;
@@ -72,16 +72,14 @@ static bool map_fits(int fd, const struct bpf_map *map)
 }
 
 /* The keeper of a process that was killed a moment ago has yet to remove what it attached. */
-static int lock_soon(int fd)
+static int wait_for_keeper(int folder)
 {
-	int ret;
-
-	for (int ms = 0; (ret = flock(fd, LOCK_EX | LOCK_NB)) && errno == EWOULDBLOCK; ms++) {
-		if (ms == LOCK_MS)
-			break;
+	for (int ms = 0; elec_attach_is_marked(folder); ms++) {
+		if (ms == KEEPER_MS)
+			return -EBUSY;
 		poll(NULL, 0, 1);
 	}
-	return ret;
+	return 0;
 }
 
 /* Locks the folder, then takes the maps in it, all of them or none, before loading. */
@@ -96,10 +94,15 @@ static int find_pins(struct elec_kernel *k, const char *folder, char *error, siz
 	k->pin_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (k->pin_fd < 0)
 		goto failed;
-	if (lock_soon(k->pin_fd)) {
+	if (flock(k->pin_fd, LOCK_EX | LOCK_NB)) {
 		if (errno != EWOULDBLOCK)
 			goto failed;
 		snprintf(error, size, "another process has the maps in %s", folder);
+		return -EBUSY;
+	}
+	if (wait_for_keeper(k->pin_fd)) {
+		snprintf(error, size, "what a process with the maps in %s attached is still there",
+			 folder);
 		return -EBUSY;
 	}
 	kept_maps(k, maps);
@@ -273,7 +276,7 @@ static int attach(struct elec_kernel *k, enum elec_xdp_mode mode, bool tc, char 
 		.program = bpf_program__fd(tc ? k->skel->progs.replica_tc
 					      : k->skel->progs.replica_xdp),
 		.counts = bpf_map__fd(k->skel->maps.elec_counts),
-		.lock = k->pin_fd,
+		.folder = k->pin_fd,
 	};
 
 	if (k->keeper)

@@ -23,8 +23,8 @@
 
 enum verb { ATTACH, COUNTS, CREATE, REPLACE, REMOVE, SYNC };
 
-/* Descriptors that come along with ATTACH; there may be no lock. */
-enum passed { PASS_PROGRAM, PASS_COUNTS, PASS_LOCK, PASS_MAX };
+/* Descriptors that come along with ATTACH; there may be no folder. */
+enum passed { PASS_PROGRAM, PASS_COUNTS, PASS_FOLDER, PASS_MAX };
 
 struct request {
 	uint32_t verb;
@@ -113,10 +113,17 @@ static int do_attach(struct service *s, const struct request *r, const int fd[PA
 {
 	struct elec_attach what = {.ifindex = r->ifindex, .mode = r->mode, .tc = r->tc};
 
-	if (count < PASS_LOCK || r->mode > ELEC_XDP_GENERIC || r->tc > 1 || s->used[r->tc])
+	if (count < PASS_FOLDER || r->mode > ELEC_XDP_GENERIC || r->tc > 1 || s->used[r->tc])
 		return -EINVAL;
 	s->used[r->tc] = true;
-	s->counts = fd[PASS_COUNTS]; /* it, the program and the lock stay open until the end */
+	s->counts = fd[PASS_COUNTS]; /* it, the program and the mark stay open until the end */
+	if (count > PASS_FOLDER) {
+		int mark = elec_attach_mark(fd[PASS_FOLDER]);
+
+		close(fd[PASS_FOLDER]);
+		if (mark < 0)
+			return mark;
+	}
 	what.program = fd[PASS_PROGRAM];
 	return elec_attach(&s->attached, &what, reply->error, sizeof(reply->error));
 }
@@ -220,16 +227,17 @@ static int ask(struct guard *g, const struct request *r, const int *fds, unsigne
 static int keeper_attach(void *context, const struct elec_attach *what, int *xdp_link, char *error,
 			 size_t size)
 {
-	const int fd[PASS_MAX] = {what->program, what->counts, what->lock};
+	const int fd[PASS_MAX] = {what->program, what->counts, what->folder};
 	struct request r = {.verb = ATTACH, what->ifindex, what->mode, what->tc};
 	struct reply reply;
 	int ret;
 
-	ret = ask(context, &r, fd, what->lock < 0 ? PASS_LOCK : PASS_MAX, &reply, xdp_link);
+	ret = ask(context, &r, fd, what->folder < 0 ? PASS_FOLDER : PASS_MAX, &reply, xdp_link);
 	if (ret)
 		snprintf(error, size, "%s",
-			 ret == -EPIPE ? "the process that keeps the privileges has ended"
-				       : reply.error);
+			 ret == -EPIPE	? "the process that keeps the privileges has ended"
+			 : *reply.error ? reply.error
+					: strerror(-ret));
 	return ret;
 }
 
