@@ -108,6 +108,11 @@ bench-growth: deps-build deps-test deps-bench ## speed against value size, repli
 	$(Q)$(MAKE) programs $(BENCH)
 	$(Q)python3 bench/growth.py
 
+.PHONY: bench-egress
+bench-egress: deps-build deps-test deps-bench-egress ## every path of rack steer, native and generic, 1 and 2 queues: one table; RUNS=n
+	$(Q)$(MAKE) programs $(BENCH) $(B)/packets
+	$(Q)python3 bench/egress.py
+
 soak: deps-build deps-test ## full load for MINUTES=10: memory and latency at start and end
 	$(Q)$(MAKE) programs $(BENCH)
 	$(Q)python3 bench/soak.py $(or $(MINUTES),10)
@@ -140,6 +145,9 @@ $(B)/%.py: topo/%.py
 $(B)/rack: $(TOPO) $(NETNS)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -pthread -o $@ $^ -lmnl -lcyaml -lyaml -lbpf -lelf -lcap -lseccomp -lm -lncursesw -ltinfo -lprotobuf-nanopb
+$(B)/packets: $(O)/bench/packets.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^
 $(B)/loop: $(O)/bench/loop.o $(REPLICA)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf

@@ -157,7 +157,7 @@ static void need(struct steer_needs *n, unsigned int port, unsigned int path)
 {
 	if (path != TOR_PATH_XDP && path != TOR_PATH_AFXDP)
 		return;
-	n->port[port] = true;
+	n->port[port] |= path == TOR_PATH_XDP ? STEER_NEEDS_XDP : STEER_NEEDS_AFXDP;
 	if (path == TOR_PATH_XDP)
 		n->xdp = true;
 	else
@@ -167,7 +167,7 @@ static void need(struct steer_needs *n, unsigned int port, unsigned int path)
 static int needs_of(struct steer_needs *n, const struct steer *s, const struct tor_port *port,
 		    const struct table_of *table)
 {
-	*n = (struct steer_needs){.port = calloc(s->rack->count, sizeof(bool))};
+	*n = (struct steer_needs){.port = calloc(s->rack->count, 1)};
 	if (!n->port)
 		return rack_say("no memory");
 	for (unsigned int i = 0; i < s->rack->count; i++) {
@@ -277,6 +277,16 @@ static void flag_tables(const struct steer *s, struct tor_port *port, const stru
 		port[source_of(s, &table->entry[i].key)].flags |= TOR_TABLE;
 }
 
+static bool comes_to_afxdp(const struct steer *s, const struct steer_needs *before,
+			   const struct steer_needs *after)
+{
+	for (unsigned int i = 0; i < s->rack->count; i++) {
+		if (after->port[i] & ~before->port[i] & STEER_NEEDS_AFXDP)
+			return true;
+	}
+	return false;
+}
+
 /* From now on `port` and `next` are in force. next->entry is the steer's on success. */
 static int change(struct steer *s, struct tor_port *port, struct table_of *next)
 {
@@ -294,8 +304,9 @@ static int change(struct steer *s, struct tor_port *port, struct table_of *next)
 		steer_paths_settle(s->rack, s->state, &before);
 		goto out;
 	}
+	/* Leaving the path has to work also when its process is stuck. */
 	if (after.afxdp)
-		ret = steer_afxdp_look(s->rack, s->state);
+		ret = steer_afxdp_look(s->rack, s->state, comes_to_afxdp(s, &before, &after));
 	take_out(s, &s->now, next);
 	free(s->now.entry);
 	s->now = *next;

@@ -41,6 +41,7 @@
 #define BATCH 32
 #define LOOK_AGAIN SIGUSR1
 #define LOOK_MS 5000
+#define OPEN_MS 2000
 #define STATISTICS_NS 1000000 /* between two looks at what the kernel counted */
 
 struct afxdp {
@@ -96,6 +97,20 @@ static void close_sockets(struct afxdp *a)
 	a->memory = NULL;
 }
 
+/* The kernel lets go of the sockets that were there before a moment after they were closed. */
+static int open_socket(struct afxdp *a, unsigned int i)
+{
+	const struct rack_node *node = &a->rack->nodes[i / a->rack->queues];
+	int ret, left_ms = OPEN_MS;
+
+	while ((ret = xsk_open(&a->socket[i], a->memory, node->ifindex, i % a->rack->queues,
+			       RING)) == -EBUSY &&
+	       left_ms--)
+		poll(NULL, 0, 1);
+	a->missed[i] = 0;
+	return ret;
+}
+
 static int open_sockets(struct afxdp *a, uint64_t bytes)
 {
 	uint32_t need = FRAME_ROOM + a->rack->mtu + 14 + 4 * 2 + sizeof(struct steer_meta);
@@ -105,13 +120,8 @@ static int open_sockets(struct afxdp *a, uint64_t bytes)
 	a->frames = bytes / size;
 	a->counts->umem_bytes = bytes;
 	ret = xsk_umem_open(&a->memory, a->frames, size);
-	for (unsigned int i = 0; i < a->count && !ret; i++) {
-		unsigned int queues = a->rack->queues;
-
-		ret = xsk_open(&a->socket[i], a->memory, a->rack->nodes[i / queues].ifindex,
-			       i % queues, RING);
-		a->missed[i] = 0;
-	}
+	for (unsigned int i = 0; i < a->count && !ret; i++)
+		ret = open_socket(a, i);
 	return ret ? failed("open its sockets", ret) : 0;
 }
 
@@ -418,7 +428,7 @@ int steer_afxdp_run(const struct rack *rack, struct daemon *d)
 	return ret;
 }
 
-int steer_afxdp_look(const struct rack *rack, const struct steer_state *state)
+int steer_afxdp_look(const struct rack *rack, const struct steer_state *state, bool wait)
 {
 	const __u64 *scans = &state->afxdp.scans;
 	uint64_t before = __atomic_load_n(scans, __ATOMIC_ACQUIRE),
@@ -427,7 +437,7 @@ int steer_afxdp_look(const struct rack *rack, const struct steer_state *state)
 
 	if (!pid || kill(pid, LOOK_AGAIN))
 		return rack_say("the process on the path afxdp is gone: frames take the bridge");
-	while (__atomic_load_n(scans, __ATOMIC_ACQUIRE) == before) {
+	while (wait && __atomic_load_n(scans, __ATOMIC_ACQUIRE) == before) {
 		if (now_ns() > end)
 			return rack_say("the process on the path afxdp does not answer");
 		poll(NULL, 0, 1);

@@ -11,7 +11,10 @@
 
 /* A daemon_fn. */
 int steer_afxdp_run(const struct rack *rack, struct daemon *d);
-/* It looks again which ports are on its path; returns when it has. 0, or -1 having said why. */
-int steer_afxdp_look(const struct rack *rack, const struct steer_state *state);
+/*
+ * It looks again which ports are on its path; with `wait` this returns when it has. 0, or -1
+ * having said why.
+ */
+int steer_afxdp_look(const struct rack *rack, const struct steer_state *state, bool wait);
 
 #endif

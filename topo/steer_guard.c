@@ -172,7 +172,8 @@ bool guard_worse(const struct guard_sample *before, const struct guard_sample *a
 	double fall =
 		before->bytes_per_s ? 100 - 100 * after->bytes_per_s / before->bytes_per_s : 0;
 
-	bool fell = fall > GUARD_FALL, lost = after->loss > GUARD_LOSS;
+	bool fell = fall > GUARD_FALL,
+	     lost = after->loss > GUARD_LOSS && after->loss > before->loss;
 	int at = 0;
 
 	if (fell)

@@ -6,8 +6,11 @@
 #include "bpf/steer.h"
 #include "topo/rack.h"
 
+#define STEER_NEEDS_XDP 1
+#define STEER_NEEDS_AFXDP 2
+
 struct steer_needs {
-	bool *port; /* by index: frames from it take xdp or afxdp */
+	uint8_t *port; /* by index: what frames from it take, or-ed; 0: neither */
 	bool xdp, afxdp;
 };
 
