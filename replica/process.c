@@ -197,10 +197,13 @@ static void carry_out(struct process *p, const struct vr_action *action)
 		flush(p);
 		p->failed = thaw(p, action);
 		break;
-	case VR_RECORD_ENTRIES:
 	case VR_RECORD_TRUNCATE:
 	case VR_RECORD_VIEW:
 	case VR_RECORD_SNAPSHOT:
+		flush(p); /* an ack that waits is of the view and the log before: S1 */
+		p->failed = record(p, action);
+		break;
+	case VR_RECORD_ENTRIES:
 		p->failed = record(p, action);
 		break;
 	}
