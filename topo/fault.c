@@ -362,37 +362,6 @@ int fault_heal(const struct rack *rack)
 
 /* ---- how it stands ---- */
 
-static int read_late(const struct fault *f, double late_us[3])
-{
-	const size_t len = TOR_LATE_STEPS * sizeof(uint64_t);
-	uint64_t total = 0, seen = 0, *count;
-	int fd = tor_pinned(f->rack, "tor_late");
-
-	if (fd < 0)
-		return -1;
-	count = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
-	close(fd);
-	if (count == MAP_FAILED)
-		return failed(f, "share the counters");
-	for (unsigned int i = 0; i < TOR_LATE_STEPS; i++)
-		total += count[i];
-	late_us[0] = late_us[1] = late_us[2] = 0;
-	for (unsigned int i = 0; i < TOR_LATE_STEPS; i++) {
-		double us = i * (TOR_LATE_NS / 1e3);
-
-		if (!count[i])
-			continue;
-		if (seen < (total + 1) / 2)
-			late_us[0] = us;
-		if (seen < total - total / 100)
-			late_us[1] = us;
-		late_us[2] = us;
-		seen += count[i];
-	}
-	munmap(count, len);
-	return 0;
-}
-
 int fault_status(const struct rack *rack, struct fault_status *s)
 {
 	struct fault f;
@@ -409,7 +378,7 @@ int fault_status(const struct rack *rack, struct fault_status *s)
 	s->state = *f.state;
 	s->log = daemon_find(rack, FAULT_LOG_NAME);
 	s->wire = daemon_find(rack, WIRE_NAME);
-	ret = read_late(&f, s->late_us);
+	ret = wire_late(rack, s->late_us);
 	for (uint32_t i = 0; i <= TOR_RULES_MAX && !ret; i++)
 		ret = bpf_map_lookup_elem(f.counts, &i, &s->counts[i]);
 	for (uint32_t i = 0; i < rack->count && !ret; i++)

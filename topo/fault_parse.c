@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Rules and groups from words, and back. */
+/* Rules and groups from words. */
 #include <errno.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,42 +27,10 @@ static int __attribute__((format(printf, 2, 3))) refuse(struct words *w, const c
 	return -1;
 }
 
-/* ---- names ---- */
-
-static const char *const kind_names[TOR_KIND_COUNT] = {
-	[TOR_KIND_OTHER] = "other",
-#define X(id, name, type) [WIRE_##id] = name,
-	WIRE_KINDS(X)
-#undef X
-		[WIRE_FRAGMENT] = "fragment",
-	[TOR_KIND_ARP] = "arp",
-};
-
 #define X(id, name, type) name ", "
 static const char no_kind[] =
 	"there is no kind '%.40s', only " WIRE_KINDS(X) "fragment, arp, other and *";
 #undef X
-
-static const char *const action_names[] = {
-#define X(id, name) name,
-	TOR_ACTIONS(X)
-#undef X
-};
-
-const char *fault_kind_name(unsigned int kind)
-{
-	return kind < TOR_KIND_COUNT ? kind_names[kind] : "*";
-}
-
-const char *fault_action_name(unsigned int action)
-{
-	return action < TOR_ACT_COUNT ? action_names[action] : "?";
-}
-
-const char *fault_node_name(const struct rack *rack, unsigned int index)
-{
-	return index < rack->count ? rack->nodes[index].name : "*";
-}
 
 /* ---- values ---- */
 
@@ -166,7 +133,7 @@ static int read_kind(struct words *w, uint16_t *kind)
 		return 0;
 	}
 	for (unsigned int i = 0; i < TOR_KIND_COUNT; i++) {
-		if (!strcmp(name, kind_names[i])) {
+		if (!strcmp(name, fault_kind_name(i))) {
 			*kind = i;
 			return 0;
 		}
@@ -274,7 +241,7 @@ static int read_action(struct words *w, struct tor_rule *rule)
 		return refuse(w, "what is to be done: drop, duplicate, corrupt, delay D [jitter "
 				 "J], reorder K or rate R?");
 	for (action = 0; action <= TOR_ACT_RATE; action++) {
-		if (!strcmp(name, action_names[action]))
+		if (!strcmp(name, fault_action_name(action)))
 			break;
 	}
 	w->at++;
@@ -403,55 +370,4 @@ int fault_matrix_parse(struct fault_matrix *m, const struct rack *rack, char **a
 		}
 	}
 	return 0;
-}
-
-/* ---- words for people ---- */
-
-static void put_time(FILE *f, uint64_t ns)
-{
-	static const struct {
-		const char *name;
-		uint64_t ns;
-	} units[] = {{"s", 1000000000}, {"ms", 1000000}, {"us", 1000}, {"ns", 1}};
-	int i = 0;
-
-	while (ns % units[i].ns)
-		i++;
-	fprintf(f, "%" PRIu64 "%s", ns / units[i].ns, units[i].name);
-}
-
-void fault_text(const struct tor_rule *rule, const struct rack *rack, char *text, size_t size)
-{
-	FILE *f = fmemopen(text, size, "w");
-
-	if (!f)
-		return;
-	fprintf(f, "--from %s --to %s --kind %s", fault_node_name(rack, rule->from),
-		fault_node_name(rack, rule->to), fault_kind_name(rule->kind));
-	if (rule->which == TOR_EVERY || rule->which == TOR_NTH)
-		fprintf(f, " --%s %llu", rule->which == TOR_EVERY ? "every" : "nth", rule->k);
-	if (rule->which == TOR_PROBABILITY)
-		fprintf(f, " --probability %.6g", ldexp(rule->k, -64));
-	if (rule->seed)
-		fprintf(f, " --seed %llu", rule->seed);
-	if (rule->begin_ns > rule->added_ns || rule->end_ns != UINT64_MAX) {
-		fputs(" --between ", f);
-		put_time(f, rule->begin_ns - rule->added_ns);
-		fputc(' ', f);
-		put_time(f, rule->end_ns - rule->added_ns);
-	}
-	fprintf(f, " %s", action_names[rule->action]);
-	if (rule->action == TOR_ACT_DELAY) {
-		fputc(' ', f);
-		put_time(f, rule->delay_ns);
-		if (rule->jitter_ns) {
-			fputs(" jitter ", f);
-			put_time(f, rule->jitter_ns);
-		}
-	}
-	if (rule->action == TOR_ACT_REORDER)
-		fprintf(f, " %llu", rule->amount);
-	if (rule->action == TOR_ACT_RATE)
-		fprintf(f, " %llubit", rule->amount);
-	fclose(f);
 }

@@ -13,6 +13,9 @@
 /* A daemon_fn. */
 int wire_run(const struct rack *rack, struct daemon *d);
 
+/* p50, p99 and max of all that it released, in steps of TOR_LATE_NS. 0, or -1 having said why. */
+int wire_late(const struct rack *rack, double late_us[3]);
+
 /* The largest frame of a rack's link has to fit a page with what the kernel puts around it. */
 #define WIRE_MTU_MAX 3400
 
