@@ -8,6 +8,10 @@
  *   tor_pass     XDP, on ports of nodes that bounce frames with native XDP_TX: only has to
  *                exist: veth delivers what a native program transmits to a peer that runs
  *                one too
+ *   tor_uplink   TC, ingress of what joins several ToRs: both ends of uplinks, and vxlan
+ *
+ *   r0 --> port: tor_ingress --> [up0]----[down0: tor_uplink] --> [down1]----[up1: tor_uplink] -->
+ * port --> r2
  *
  * and, while fault rules make packets wait:
  *
@@ -28,6 +32,13 @@
  * send it: marks do not cross from one namespace to another.
  */
 #define MARK_JUDGED 0x70617872
+
+/*
+ * Between ToRs: a frame that is for this node alone, whatever its address. 16 bits, so that
+ * VXLAN carries it to another host (its group policy extension, IFLA_VXLAN_GBP).
+ */
+#define MARK_TO 0x8000
+#define MARK_TO_MASK 0x7fff
 
 const volatile __u32 nodes;	 /* of the rack, set before loading */
 const volatile __u32 queues = 1; /* of each port */
@@ -125,12 +136,23 @@ static __always_inline int send_ruled(struct __sk_buff *skb, __u32 to, enum tor_
 	return TC_ACT_OK;
 }
 
+/* Where a frame from one node to another leaves the sender's ToR. */
+static __always_inline __u32 way(__u32 from, __u32 to)
+{
+	struct tor_port *sender = bpf_map_lookup_elem(&tor_ports, &from);
+	struct tor_port *dest = bpf_map_lookup_elem(&tor_ports, &to);
+
+	if (sender && dest && sender->tor != dest->tor)
+		return TOR_UPLINK_IFINDEX + sender->tor;
+	return TOR_IFINDEX + to;
+}
+
 /* One frame to one node. */
 static __always_inline int send_one(struct __sk_buff *skb, const struct judgement *j, bool ruled,
 				    enum tor_reason *reason)
 {
-	bool stack = *reason != TOR_R_REDIRECT;
-	__u32 to = TOR_IFINDEX + j->to;
+	bool up = *reason == TOR_R_UPLINK, stack = *reason != TOR_R_REDIRECT && !up;
+	__u32 to = way(j->from, j->to);
 
 	flip(skb, j);
 	if (j->hold) {
@@ -145,9 +167,11 @@ static __always_inline int send_one(struct __sk_buff *skb, const struct judgemen
 		}
 		return TC_ACT_OK;
 	}
+	if (up && ruled)
+		skb->mark = MARK_TO | j->to;
 	if (j->duplicate)
 		bpf_clone_redirect(skb, to, 0);
-	return ruled && !j->hold ? send_ruled(skb, to, reason) : bpf_redirect(to, 0);
+	return ruled && !up && !j->hold ? send_ruled(skb, to, reason) : bpf_redirect(to, 0);
 }
 
 struct group {
@@ -161,7 +185,7 @@ static long send_copy(__u32 to, void *context)
 	struct group *group = context;
 	struct __sk_buff *skb = group->skb;
 	struct judgement *j = &group->j;
-	__u32 ifindex = TOR_IFINDEX + to;
+	__u32 ifindex = way(j->from, to);
 
 	if (to == j->from)
 		return 0;
@@ -175,6 +199,7 @@ static long send_copy(__u32 to, void *context)
 			return 0;
 		ifindex = TOR_WIRE_IFINDEX;
 	}
+	skb->mark = MARK_TO | to;
 	bpf_clone_redirect(skb, ifindex, 0);
 	if (j->duplicate)
 		bpf_clone_redirect(skb, ifindex, 0);
@@ -264,6 +289,7 @@ static __always_inline bool lets_go(enum tor_reason reason)
 	case TOR_R_MOVED:
 	case TOR_R_NO_SOCKET:
 	case TOR_R_NO_XDP:
+	case TOR_R_UPLINK:
 		return true;
 	default:
 		return false;
@@ -296,11 +322,16 @@ int tor_ingress(struct __sk_buff *skb)
 		count_link(skb, from, reason == TOR_R_FLOOD ? TOR_ANY : v.to);
 	if (v.faults && lets_go(reason))
 		return judge_faults(skb, from, v.ruled ? v.to | RULED : v.to, reason);
-	if (reason == TOR_R_REDIRECT)
+	if (reason == TOR_R_REDIRECT) {
 		action = v.ruled ? send_ruled(skb, TOR_IFINDEX + v.to, &reason)
 				 : bpf_redirect(TOR_IFINDEX + v.to, 0);
-	else if (lets_go(reason))
+	} else if (reason == TOR_R_UPLINK) {
+		if (v.ruled)
+			skb->mark = MARK_TO | v.to;
+		action = bpf_redirect(TOR_UPLINK_IFINDEX + v.tor, 0);
+	} else if (lets_go(reason)) {
 		action = TC_ACT_OK;
+	}
 	tor_count(from, reason);
 	return action;
 }
@@ -443,7 +474,7 @@ int tor_release(struct __sk_buff *skb)
 	struct judgement j = {};
 	struct tor_port *port;
 	struct tor_held held;
-	__u32 to;
+	__u32 to, device;
 
 	if (skb->len < ETH_HLEN + sizeof(held))
 		return TC_ACT_SHOT;
@@ -460,11 +491,44 @@ int tor_release(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	to = held.to;
 	port = bpf_map_lookup_elem(&tor_ports, &to);
-	if (port && port->flags & TOR_STACK && !held.group) {
+	device = way(held.from, to);
+	if (device != TOR_IFINDEX + to) {
+		skb->mark = held.group ? MARK_TO | to : 0;
+	} else if (port && port->flags & TOR_STACK && !held.group) {
 		skb->mark = MARK_JUDGED;
 		return bpf_redirect(TOR_IFINDEX + held.from, BPF_F_INGRESS);
 	}
-	return bpf_redirect(TOR_IFINDEX + to, 0);
+	return bpf_redirect(device, 0);
 }
 
-char LICENSE[] SEC("license") = "Dual BSD/GPL";
+/*
+ * Between ToRs nothing is judged any more. To whom the frame goes, by the mark or by its MAC:
+ * down to the port, on to the ToR or host that has it, or (one to all, or to nobody) as the
+ * bridge does. Of a copy for one node on another host all hosts get one: the others drop it.
+ */
+SEC("tc")
+int tor_uplink(struct __sk_buff *skb)
+{
+	__u32 here = skb->ingress_ifindex, marked = skb->mark & MARK_TO, to, tor;
+	struct tor_port *port;
+	struct ethhdr *eth;
+
+	pull(skb, ETH_HLEN);
+	eth = (void *)(long)skb->data;
+	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
+		return TC_ACT_SHOT;
+	to = marked ? skb->mark & MARK_TO_MASK : eth->h_dest[4] << 8 | eth->h_dest[5];
+	port = bpf_map_lookup_elem(&tor_ports, &to);
+	if (!marked && (!port || !same(eth->h_dest, port->mac, 6)))
+		return TC_ACT_OK;
+	if (!port)
+		return TC_ACT_SHOT;
+	tor = here - TOR_UPLINK_IFINDEX;
+	if (tor >= TOR_TORS_MAX)
+		return port->spine == here ? TC_ACT_SHOT : bpf_redirect(port->spine, 0);
+	if (port->tor != tor)
+		return TC_ACT_SHOT;
+	if (port->flags & TOR_STACK && !marked)
+		return TC_ACT_OK;
+	return bpf_redirect(TOR_IFINDEX + to, 0);
+}

@@ -16,7 +16,17 @@
 	30 /* see fault.h: the ToR's end, there while a rule makes packets wait                    \
 	    */
 #define TOR_WIRE_END_IFINDEX 29 /* its other end, where the process listens */
-#define TOR_CUT_WORDS 16	/* of 64 bits, one for each node that there can be */
+/*
+ * ToR t of several: its bridge, and the pair that joins it to the spine, whose bridge is one more.
+ * vxlan is a port of the spine as well: there, when ToRs of the rack are on other hosts.
+ */
+#define TOR_SPINE_BRIDGE_IFINDEX 28
+#define TOR_VXLAN_IFINDEX 27
+#define TOR_BRIDGES_IFINDEX 2048 /* + t, but TOR_BRIDGE_IFINDEX for t = 0 */
+#define TOR_UPLINK_IFINDEX 2304	 /* + t, a port of the ToR's bridge */
+#define TOR_SPINE_IFINDEX 2560	 /* + t, its peer, a port of the spine's bridge */
+#define TOR_TORS_MAX 64
+#define TOR_CUT_WORDS 16 /* of 64 bits, one for each node that there can be */
 
 enum tor_port_flag {
 	TOR_SPOOF = 1,	/* its frames may carry any source */
@@ -48,6 +58,8 @@ struct tor_port {
 	__u8 path;	 /* enum tor_path */
 	__u8 share_path; /* enum tor_path, of flows whose hash is below share */
 	__u16 share;	 /* of 65536; 0: none */
+	__u16 tor;	 /* the node is behind this one */
+	__u16 spine;	 /* device by which the spine reaches that one */
 };
 
 /*
@@ -76,7 +88,8 @@ struct tor_port {
 	X(MOVED, "moved", "left to the bridge: a native redirect of its flow failed")              \
 	X(NO_SOCKET, "no-socket", "left to the bridge: no process is on the path afxdp")           \
 	X(NO_XDP, "no-xdp", "left to the bridge: the port's XDP program did not see it")           \
-	X(CLONE, "clone", "left to the bridge: bpf_clone_redirect() failed every time")
+	X(CLONE, "clone", "left to the bridge: bpf_clone_redirect() failed every time")            \
+	X(UPLINK, "uplink", "sent up to the spine: its destination is behind another ToR")
 
 enum tor_reason {
 #define X(id, name, text) TOR_R_##id,
@@ -95,8 +108,8 @@ struct tor_counts {
  * they are counted (map tor_links) only while somebody looks: who does moves until_ns ahead.
  */
 struct tor_looking {
-	__u64 until_ns; /* CLOCK_MONOTONIC; 0: nobody looks, ~0: until somebody says otherwise */
-	__u64 since_ns; /* the counts began to grow; 0: never */
+	__u64 until_ns;	 /* CLOCK_MONOTONIC; 0: nobody looks, ~0: until somebody says otherwise */
+	__u64 since_ns;	 /* the counts began to grow; 0: never */
 	__u64 uncounted; /* frames that found no room */
 };
 

@@ -121,6 +121,7 @@ static __always_inline enum tor_reason judge_source(const struct tor_port *port,
 
 struct verdict {
 	__u32 to;    /* index of a port */
+	__u32 tor;   /* of the node that sent it */
 	bool faults; /* what is not dropped is for judge_link() (fault.bpf.h) to judge too */
 	bool detour; /* ... in the TC program only */
 	bool ruled;  /* the steering table named the port */
@@ -178,7 +179,8 @@ static __always_inline enum tor_reason steer(const struct tor_port *port, __u32 
 }
 
 /*
- * `from` is the index of the port that the frame came in by. TOR_R_REDIRECT, TOR_R_XDP,
+ * `from` is the index of the port that the frame came in by. TOR_R_UPLINK: it is to go up to the
+ * spine, for port v->to; TOR_R_REDIRECT, TOR_R_XDP,
  * TOR_R_AFXDP: it is to go to port v->to, by that path; TOR_R_BRIDGE, TOR_R_MISS, TOR_R_NO_FLOW,
  * TOR_R_MOVED, TOR_R_FLOOD: to the stack; else: dropped. Nothing is changed or counted here: the
  * program that then handles the frame counts it. `tagged`: there was a VLAN tag, which the
@@ -208,12 +210,20 @@ static __always_inline enum tor_reason judge(__u32 from, void *data, void *end, 
 		return TOR_R_FLOOD;
 	if (v->to == from)
 		return TOR_R_HAIRPIN;
+	v->tor = port->tor;
+	if (dest->tor != port->tor)
+		return TOR_R_UPLINK;
 	if (dest->flags & TOR_STACK)
 		return TOR_R_BRIDGE;
 	if (!(port->flags & TOR_TABLE) && !port->path && !port->share)
 		return TOR_R_REDIRECT;
 	reason = steer(port, from, data, end, tagged, v);
-	return v->to == from ? TOR_R_HAIRPIN : reason;
+	if (v->to == from)
+		return TOR_R_HAIRPIN;
+	if (!v->ruled)
+		return reason;
+	dest = bpf_map_lookup_elem(&tor_ports, &v->to);
+	return dest && dest->tor != port->tor ? TOR_R_UPLINK : reason;
 }
 
 static __always_inline void tor_count(__u32 from, enum tor_reason reason)

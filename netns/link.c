@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Links: veth pairs, the bridge and its ports. */
+#include <arpa/inet.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
@@ -81,6 +82,51 @@ void rtnl_bridge_add(struct rtnl *r, const char *name, int ifindex, const uint8_
 void rtnl_link_up(struct rtnl *r, int ifindex)
 {
 	begin(r, RTM_SETLINK, 0, "set up link", NULL, ifindex, true);
+}
+
+void rtnl_port_up(struct rtnl *r, int ifindex, int bridge)
+{
+	begin(r, RTM_SETLINK, 0, "set up port", NULL, ifindex, true);
+	mnl_attr_put_u32(rtnl_message(r), IFLA_MASTER, bridge);
+}
+
+void rtnl_vxlan_add(struct rtnl *r, const struct rtnl_vxlan *vxlan, uint32_t mtu)
+{
+	struct nlattr *info, *data;
+	struct nlmsghdr *nlh;
+
+	begin(r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, "create link", vxlan->name, vxlan->ifindex,
+	      false);
+	nlh = rtnl_message(r);
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, vxlan->name);
+	mnl_attr_put(nlh, IFLA_ADDRESS, sizeof(vxlan->mac), vxlan->mac);
+	mnl_attr_put_u32(nlh, IFLA_MTU, mtu);
+	mnl_attr_put_u32(nlh, IFLA_GROUP, vxlan->group);
+	mnl_attr_put_u32(nlh, IFLA_NET_NS_PID, gettid());
+	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
+	mnl_attr_put_str(nlh, IFLA_INFO_KIND, "vxlan");
+	data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
+	mnl_attr_put_u32(nlh, IFLA_VXLAN_ID, vxlan->id);
+	mnl_attr_put_u32(nlh, IFLA_VXLAN_LOCAL, vxlan->local);
+	mnl_attr_put_u16(nlh, IFLA_VXLAN_PORT, htons(vxlan->port));
+	mnl_attr_put_u8(nlh, IFLA_VXLAN_LEARNING, 0);
+	mnl_attr_put(nlh, IFLA_VXLAN_GBP, 0, NULL);
+	mnl_attr_nest_end(nlh, data);
+	mnl_attr_nest_end(nlh, info);
+}
+
+void rtnl_vxlan_dst(struct rtnl *r, int ifindex, const uint8_t mac[6], uint32_t host)
+{
+	static const uint8_t any[6];
+	struct ndmsg *ndm = rtnl_begin(r, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_APPEND, sizeof(*ndm),
+				       "add destination to link", NULL, ifindex);
+
+	ndm->ndm_family = AF_BRIDGE;
+	ndm->ndm_ifindex = ifindex;
+	ndm->ndm_state = NUD_NOARP | NUD_PERMANENT;
+	ndm->ndm_flags = NTF_SELF;
+	mnl_attr_put(rtnl_message(r), NDA_LLADDR, 6, mac ?: any);
+	mnl_attr_put_u32(rtnl_message(r), NDA_DST, host);
 }
 
 void rtnl_xdp_set(struct rtnl *r, int ifindex, int prog_fd)

@@ -48,8 +48,26 @@ void rtnl_veth_add(struct rtnl *r, const struct rtnl_veth_end *end,
 /* Up, without spanning tree and multicast snooping: it sends nothing on its own. */
 void rtnl_bridge_add(struct rtnl *r, const char *name, int ifindex, const uint8_t mac[6]);
 void rtnl_link_up(struct rtnl *r, int ifindex);
+/* Up, and a port of the bridge. */
+void rtnl_port_up(struct rtnl *r, int ifindex, int bridge);
 /* A native XDP program. */
 void rtnl_xdp_set(struct rtnl *r, int ifindex, int prog_fd);
+/*
+ * Made with a socket of the namespace whose network is to carry it, put into the caller's. It
+ * learns nothing and carries 16 bits of a packet's mark.
+ */
+struct rtnl_vxlan {
+	const char *name;
+	int ifindex;
+	uint8_t mac[6];
+	uint32_t group;
+	uint32_t id;
+	uint16_t port;	/* UDP */
+	uint32_t local; /* address */
+};
+void rtnl_vxlan_add(struct rtnl *r, const struct rtnl_vxlan *vxlan, uint32_t mtu);
+/* What is for `mac`, or (NULL) for a group or nobody, goes to the host with this address. */
+void rtnl_vxlan_dst(struct rtnl *r, int ifindex, const uint8_t mac[6], uint32_t host);
 /* How many ports of bridges do not forward yet (they do soon after they are up), or -errno. */
 int rtnl_ports_idle(struct rtnl *r);
 /* The largest frame that the link may merge received ones to. */

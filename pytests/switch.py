@@ -31,7 +31,7 @@ class Switch:
     """A rack, packet sockets in its nodes, its rules and their log."""
 
     def __init__(self, directory, xdp="native", **keys):
-        self.rack = Rack(directory, clients=1, xdp=xdp, **keys)
+        self.rack = Rack(directory, **{"clients": 1, "xdp": xdp, **keys})
         self.rack.up()
         self.xdp = xdp
         self.nodes = {n: v[:2] for n, v in self.rack.nodes().items() if n != "tor"}

@@ -276,7 +276,7 @@ def test_a_wrong_file_is_told_with_line_and_key(tmp_path, text, line, words):
     path = tmp_path / "wrong.yaml"
     path.write_text(text)
     done = rack_command("up", path)
-    assert done.returncode == 1 and not done.stdout
+    assert done.returncode == 2 and not done.stdout
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("rack: %s:" % path + ("%d:" % line if line else ""))
     for word in words:
@@ -287,7 +287,7 @@ def test_a_wrong_file_is_told_with_line_and_key(tmp_path, text, line, words):
 def test_an_unreadable_file_is_named(tmp_path):
     for path in (tmp_path / "none.yaml", tmp_path):
         done = rack_command("up", path)
-        assert done.returncode == 1 and str(path) in done.stderr
+        assert done.returncode == 2 and str(path) in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [

@@ -76,7 +76,7 @@ class Tor:
 
 REASONS = ["redirect", "bridge", "flood", "hairpin", "no-port", "short", "vlan-depth",
            "spoof-mac", "spoof-ip", "spoof-ip6", "spoof-arp", "fault", "held", "xdp", "afxdp", "miss",
-           "no-flow", "moved", "no-socket", "no-xdp", "clone"]
+           "no-flow", "moved", "no-socket", "no-xdp", "clone", "uplink"]
 
 
 @pytest.fixture(scope="module", params=MODES)

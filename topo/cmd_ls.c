@@ -66,6 +66,22 @@ static void add_process(pid_t pid, const char *node, const char *comm, void *arg
 	*text = longer;
 }
 
+/* Behind which ToR, when there are several: by the name of its bridge, or of the host it is on. */
+static void print_place(const struct rack *rack, const struct rack_node *node)
+{
+	char host[16];
+
+	if (rack->tors == 1)
+		return;
+	if (!node)
+		printf("%-15s  ", "-");
+	else if (node->here)
+		printf("br%-13u  ", node->tor);
+	else
+		printf("%-15s  ",
+		       inet_ntop(AF_INET, &rack->tor[node->tor].host, host, sizeof(host)));
+}
+
 static int print_nodes(const char *name)
 {
 	struct processes p = {0};
@@ -81,18 +97,22 @@ static int print_nodes(const char *name)
 		return rack_say("no memory");
 	}
 	process_each(name, add_process, &p);
-	printf("%-5s  %-15s  %-17s  %s\n", "node", "address", "mac", "processes");
+	printf("%-5s  %-15s  %-17s  %s%s\n", "node", "address", "mac",
+	       rack->tors > 1 ? "behind           " : "", "processes");
 	for (unsigned int i = 0; i < rack->count; i++) {
 		const struct rack_node *node = &rack->nodes[i];
 		const uint8_t *m = node->mac;
 
 		inet_ntop(AF_INET, &node->addr, addr, sizeof(addr));
-		printf("%-5s  %-15s  %02x:%02x:%02x:%02x:%02x:%02x  %s\n", node->name, addr, m[0],
-		       m[1], m[2], m[3], m[4], m[5], p.text[i] ? p.text[i] + 2 : "-");
+		printf("%-5s  %-15s  %02x:%02x:%02x:%02x:%02x:%02x  ", node->name, addr, m[0], m[1],
+		       m[2], m[3], m[4], m[5]);
+		print_place(rack, node);
+		printf("%s\n", p.text[i] ? p.text[i] + 2 : "-");
 		free(p.text[i]);
 	}
-	printf("%-5s  %-15s  %-17s  %s\n", "tor", "-", "-",
-	       p.text[rack->count] ? p.text[rack->count] + 2 : "-");
+	printf("%-5s  %-15s  %-17s  ", "tor", "-", "-");
+	print_place(rack, NULL);
+	printf("%s\n", p.text[rack->count] ? p.text[rack->count] + 2 : "-");
 	free(p.text[rack->count]);
 	free(p.text);
 	rack_free(rack);

@@ -269,6 +269,9 @@ static int check_rack(const struct rack *rack)
 		return rack_say("rack %s has no client node: add `clients: 1` to its file",
 				rack->name);
 	for (unsigned int i = 0; i < rack->count; i++) {
+		if (!rack->nodes[i].here)
+			return rack_say("%s is on another host: start replicas there by `rack exec`",
+					rack->nodes[i].name);
 		if (rack->nodes[i].command)
 			return rack_say("%s has a command of its own, and run starts ours only",
 					rack->nodes[i].name);
@@ -343,9 +346,9 @@ int cmd_run(int argc, char **argv)
 	if (rack_is_name(s.file) && rack_state(s.file) == RACK_UP)
 		ret = rack_find(&described, s.file);
 	else
-		ret = rack_load(&described, s.file);
+		ret = rack_load(&described, s.file) ? 2 : 0;
 	if (ret)
-		return EXIT_FAILURE;
+		return ret == 2 ? 2 : EXIT_FAILURE;
 	if (s.has_xdp)
 		rack_set_xdp(described, s.xdp);
 	/* From here on a signal ends the run, and what was made goes away again */

@@ -89,9 +89,9 @@ int cmd_shell(int argc, char **argv)
 	if (rack_is_name(argv[1]) && rack_state(argv[1]) == RACK_UP)
 		ret = rack_find(&rack, argv[1]);
 	else
-		ret = rack_load(&rack, argv[1]);
+		ret = rack_load(&rack, argv[1]) ? 2 : 0;
 	if (ret)
-		return 1;
+		return ret == 2 ? 2 : 1;
 	client = rack_nth(rack, RACK_CLIENT, 0);
 	node = argc > 2 ? argv[2] : client ? client->name : rack->nodes[0].name;
 	if (strcmp(node, "tor") && !rack_node(rack, node))

@@ -28,7 +28,7 @@ int cmd_up(int argc, char **argv)
 	if (!file)
 		return rack_usage("which FILE?");
 	if (rack_load(&rack, file))
-		return 1;
+		return 2;
 	if (mode)
 		rack_set_xdp(rack, xdp);
 	ret = rack_up(rack, &made);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "topo/doctor_rack.h"
+#include "topo/tors.h"
 
 static const struct {
 	const char *key, *found, *so;
@@ -157,10 +158,10 @@ static void check_bridge(const struct end *e, const struct node_facts *facts)
 	const char *so = "group frames, ARP and all that takes the stack's path are lost";
 	char mac[18];
 
-	if (facts->port.link.master != TOR_BRIDGE_IFINDEX) {
+	if (facts->port.link.master != tors_bridge(e->node->tor)) {
 		wrong(e, "bridge", "is no port of the bridge");
 		doctor_so(e->d, "%s", so);
-		mend(e, "ip link set %s master br0", e->device);
+		mend(e, "ip link set %s master br%u", e->device, e->node->tor);
 	} else if (doctor_is_idle(facts)) {
 		wrong(e, "bridge_state", "the bridge does not forward on it");
 		doctor_so(e->d, "%s", so);

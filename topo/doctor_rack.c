@@ -39,12 +39,14 @@ static int blind(const struct look *l, const char *what, int error)
 			strerror(-error));
 }
 
-/* Calls fn for each node, with `node` and `now` set, until one fails. */
+/* Calls fn for each node on this host, with `node` and `now` set, until one fails. */
 static int each_node(struct look *l, int (*fn)(struct look *l))
 {
 	int ret = 0;
 
 	for (unsigned int i = 0; i < l->rack->count && !ret; i++) {
+		if (!l->rack->nodes[i].here)
+			continue;
 		l->node = &l->rack->nodes[i];
 		l->now = &l->facts[i];
 		ret = fn(l);
@@ -264,8 +266,10 @@ int doctor_rack(struct doctor *d, const struct rack *rack)
 	if (ns_enter(home) && !ret)
 		ret = rack_say("cannot return to this network namespace: %s", strerror(errno));
 	doctor_group(d, rack->name);
-	for (unsigned int i = 0; i < rack->count && !ret; i++)
-		doctor_findings(d, rack, &rack->nodes[i], &l.facts[i], ingress);
+	for (unsigned int i = 0; i < rack->count && !ret; i++) {
+		if (rack->nodes[i].here)
+			doctor_findings(d, rack, &rack->nodes[i], &l.facts[i], ingress);
+	}
 	close(home);
 	rtnl_close(l.tor);
 	features_close(l.features);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* YAML to struct rack_file and back. The schema below is the format. */
 
+#include "bpf/tor.h"
 #include "topo/file.h"
 #include "topo/rack.h"
 #include "topo/yaml.h"
@@ -31,6 +32,28 @@ static const cyaml_schema_value_t node_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct rack_file_node, node_fields),
 };
 
+static const cyaml_schema_value_t name_schema = {
+	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, CYAML_UNLIMITED),
+};
+
+static const cyaml_schema_field_t tor_fields[] = {
+	CYAML_FIELD_SEQUENCE("nodes", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+			     struct rack_file_tor, nodes, &name_schema, 0, RACK_NODES_MAX),
+	CYAML_FIELD_STRING_PTR("host", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+			       struct rack_file_tor, host, 1, CYAML_UNLIMITED),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t tor_schema = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct rack_file_tor, tor_fields),
+};
+
+static const cyaml_schema_field_t vxlan_fields[] = {
+	CYAML_FIELD_UINT("id", CYAML_FLAG_OPTIONAL, struct rack_file_vxlan, id),
+	CYAML_FIELD_UINT("port", CYAML_FLAG_OPTIONAL, struct rack_file_vxlan, port),
+	CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t link_fields[] = {
 	CYAML_FIELD_UINT("mtu", CYAML_FLAG_OPTIONAL, struct rack_file_link, mtu),
 	CYAML_FIELD_UINT("queues", CYAML_FLAG_OPTIONAL, struct rack_file_link, queues),
@@ -58,6 +81,9 @@ static const cyaml_schema_field_t file_fields[] = {
 			 xdp_values, CYAML_ARRAY_LEN(xdp_values)),
 	CYAML_FIELD_MAPPING("link", CYAML_FLAG_OPTIONAL, struct rack_file, link, link_fields),
 	CYAML_FIELD_MAPPING("afxdp", CYAML_FLAG_OPTIONAL, struct rack_file, afxdp, afxdp_fields),
+	CYAML_FIELD_SEQUENCE("tors", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct rack_file,
+			     tors, &tor_schema, 0, TOR_TORS_MAX),
+	CYAML_FIELD_MAPPING("vxlan", CYAML_FLAG_OPTIONAL, struct rack_file, vxlan, vxlan_fields),
 	CYAML_FIELD_SEQUENCE("nodes", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct rack_file,
 			     nodes, &node_schema, 0, RACK_NODES_MAX),
 	CYAML_FIELD_END,

@@ -25,6 +25,16 @@ struct rack_file_afxdp {
 	unsigned int *cpus, cpus_count;
 };
 
+struct rack_file_tor {
+	char **nodes; /* names, or ranges of them: c0-c9 */
+	unsigned int nodes_count;
+	char *host;
+};
+
+struct rack_file_vxlan {
+	unsigned int id, port;
+};
+
 struct rack_file {
 	char *rack;
 	char *subnet;
@@ -32,6 +42,9 @@ struct rack_file {
 	int xdp; /* enum rack_xdp */
 	struct rack_file_link link;
 	struct rack_file_afxdp afxdp;
+	struct rack_file_tor *tors;
+	unsigned int tors_count;
+	struct rack_file_vxlan vxlan;
 	struct rack_file_node *nodes;
 	unsigned int nodes_count;
 };

@@ -44,8 +44,10 @@ int links_make(const struct rack *rack)
 {
 	int ret = make_folder() ?: make_link(rack, "tor");
 
-	for (unsigned int i = 0; i < rack->count && !ret; i++)
-		ret = make_link(rack, rack->nodes[i].name);
+	for (unsigned int i = 0; i < rack->count && !ret; i++) {
+		if (rack->nodes[i].here)
+			ret = make_link(rack, rack->nodes[i].name);
+	}
 	return ret;
 }
 

@@ -11,8 +11,17 @@
 #define RACK_NETNS_OURS RACK_RUN "/.made-netns" /* we made that folder */
 #define RACK_PORT_GROUP 0x7061 /* link group of the ToR's ports, for removal in one message */
 
+/* What is wrong with one key of the file: says so, returns -1. */
+int rack_wrong(const char *path, const char *key, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Of a name, for what should differ between racks: 24 bits of it are in their MACs. */
+uint32_t rack_hash(const char *text);
+
 /* Is a name of the rack, or a part of its subnet, taken by somebody else? Says by whom. */
 int conflict_check(const struct rack *rack);
+
+/* Is there room for it: files, namespaces, mounts, memory? Says what there is too little of. */
+int limits_check(const struct rack *rack);
 
 /* Links <rack>-<node> in /run/netns that lead to the namespaces of this rack. */
 int links_make(const struct rack *rack);

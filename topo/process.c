@@ -4,6 +4,7 @@
  * itself before it becomes what it is to be: whoever finds the record finds that process
  * or none, for a pid is used again but not with the same start time.
  */
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -101,10 +102,14 @@ int process_record(const char *name, const char *node)
 
 int rack_netns(const struct rack *rack, const char *node)
 {
-	char path[RACK_PATH_MAX];
+	const struct rack_node *n = rack_node(rack, node);
+	char path[RACK_PATH_MAX], host[16];
 	int ns;
 
-	if (strcmp(node, "tor") && !rack_node(rack, node))
+	if (n && !n->here)
+		return rack_say("%s of %s is not on this host, but on %s", node, rack->name,
+				inet_ntop(AF_INET, &rack->tor[n->tor].host, host, sizeof(host)));
+	if (strcmp(node, "tor") && !n)
 		return rack_say("%s has no node %.20s (`rack ls %s` lists them)", rack->name, node,
 				rack->name);
 	ns = ns_open(rack_path(path, rack->name, "ns/%s", node));

@@ -12,7 +12,9 @@
 #include "bpf/steer.h"
 #include "bpf/tor.h"
 #include "topo/file.h"
+#include "topo/private.h"
 #include "topo/rack.h"
+#include "topo/tors.h"
 #include "topo/yaml.h"
 
 #define MTU_DEFAULT 1500
@@ -20,7 +22,7 @@
 #define MTU_MAX 65535
 
 /* FNV-1a (Fowler, Noll, Vo), 32 bits: MACs of racks side by side should differ. */
-static uint32_t hash(const char *text)
+uint32_t rack_hash(const char *text)
 {
 	uint32_t h = 2166136261u;
 
@@ -29,9 +31,7 @@ static uint32_t hash(const char *text)
 	return h;
 }
 
-/* What is wrong with one key of the file: says so, returns -1. */
-static int __attribute__((format(printf, 3, 4)))
-wrong(const char *path, const char *key, const char *fmt, ...)
+int rack_wrong(const char *path, const char *key, const char *fmt, ...)
 {
 	char text[256];
 	va_list args;
@@ -60,17 +60,17 @@ static int read_subnet(struct rack *rack, const char *path, const char *text)
 
 	if (sscanf(text, "%15[0-9.]/%2u%n", dotted, &prefix, &used) != 2 || text[used] ||
 	    inet_pton(AF_INET, dotted, &addr) != 1 || prefix < 8 || prefix > 30)
-		return wrong(path, "subnet", "'%.40s' is no subnet: an IPv4 address, /, 8 to 30",
-			     text);
+		return rack_wrong(path, "subnet",
+				  "'%.40s' is no subnet: an IPv4 address, /, 8 to 30", text);
 	subnet = ntohl(addr.s_addr);
 	hosts = UINT32_MAX >> prefix;
 	if (subnet & hosts)
-		return wrong(path, "subnet", "%s has bits set below /%u", dotted, prefix);
+		return rack_wrong(path, "subnet", "%s has bits set below /%u", dotted, prefix);
 	if (subnet >> 24 == 0 || subnet >> 24 == 127 || subnet >> 24 >= 224)
-		return wrong(path, "subnet", "%s is not for hosts", text);
+		return rack_wrong(path, "subnet", "%s is not for hosts", text);
 	if (rack->count > hosts - 1)
-		return wrong(path, "subnet", "%s has room for %u nodes, the rack has %u", text,
-			     hosts - 1, rack->count);
+		return rack_wrong(path, "subnet", "%s has room for %u nodes, the rack has %u", text,
+				  hosts - 1, rack->count);
 	rack->subnet = subnet;
 	rack->prefix = prefix;
 	return 0;
@@ -78,7 +78,7 @@ static int read_subnet(struct rack *rack, const char *path, const char *text)
 
 static void add_nodes(struct rack *rack, enum rack_role role, unsigned int n)
 {
-	uint32_t h = hash(rack->name);
+	uint32_t h = rack_hash(rack->name);
 
 	for (unsigned int i = 0; i < n; i++) {
 		struct rack_node *node = &rack->nodes[rack->count];
@@ -109,19 +109,20 @@ static int read_nodes(struct rack *rack, const char *path)
 
 		snprintf(key, sizeof(key), "name: %.20s", from->name);
 		if (!node)
-			return wrong(path, key,
-				     "there is no such node; this rack has r0..., c0..., t0...");
+			return rack_wrong(
+				path, key,
+				"there is no such node; this rack has r0..., c0..., t0...");
 		for (unsigned int j = 0; j < i; j++) {
 			if (!strcmp(rack->file->nodes[j].name, from->name))
-				return wrong(path, key, "stands in nodes: twice");
+				return rack_wrong(path, key, "stands in nodes: twice");
 		}
 		node->spoof = from->spoof;
 		node->command = from->command;
 		for (unsigned int j = 0; j < from->cpus_count; j++) {
 			if (from->cpus[j] >= cpus)
-				return wrong(path, key,
-					     "there is no CPU %u, this machine has 0 to %ld",
-					     from->cpus[j], cpus - 1);
+				return rack_wrong(path, key,
+						  "there is no CPU %u, this machine has 0 to %ld",
+						  from->cpus[j], cpus - 1);
 			CPU_SET(from->cpus[j], &node->cpus);
 		}
 	}
@@ -131,19 +132,20 @@ static int read_nodes(struct rack *rack, const char *path)
 static int check_counts(const char *path, const struct rack_file *file)
 {
 	if (file->replicas < 1 || file->replicas > ELEC_REPLICAS_MAX)
-		return wrong(path, "replicas", "%u is not in 1 to %d", file->replicas,
-			     ELEC_REPLICAS_MAX);
+		return rack_wrong(path, "replicas", "%u is not in 1 to %d", file->replicas,
+				  ELEC_REPLICAS_MAX);
 	if (file->clients > RACK_NODES_MAX)
-		return wrong(path, "clients", "%u is more than %d", file->clients, RACK_NODES_MAX);
+		return rack_wrong(path, "clients", "%u is more than %d", file->clients,
+				  RACK_NODES_MAX);
 	if (file->testers > RACK_NODES_MAX ||
 	    file->replicas + file->clients + file->testers > RACK_NODES_MAX)
-		return wrong(path, "testers", "more than %d nodes in all", RACK_NODES_MAX);
+		return rack_wrong(path, "testers", "more than %d nodes in all", RACK_NODES_MAX);
 	if (file->link.mtu && (file->link.mtu < MTU_MIN || file->link.mtu > MTU_MAX))
-		return wrong(path, "mtu", "%u is not in %d to %d", file->link.mtu, MTU_MIN,
-			     MTU_MAX);
+		return rack_wrong(path, "mtu", "%u is not in %d to %d", file->link.mtu, MTU_MIN,
+				  MTU_MAX);
 	if (file->link.queues > STEER_QUEUES_MAX)
-		return wrong(path, "queues", "%u is more than %d", file->link.queues,
-			     STEER_QUEUES_MAX);
+		return rack_wrong(path, "queues", "%u is more than %d", file->link.queues,
+				  STEER_QUEUES_MAX);
 	return 0;
 }
 
@@ -154,14 +156,14 @@ static int read_afxdp(struct rack *rack, const char *path)
 	unsigned int bytes = from->umem_bytes ?: STEER_UMEM_MIN;
 
 	if (bytes < STEER_UMEM_MIN || bytes > STEER_UMEM_MAX || bytes & (bytes - 1))
-		return wrong(path, "umem_bytes", "%u is no power of two in %u to %u", bytes,
-			     STEER_UMEM_MIN, STEER_UMEM_MAX);
+		return rack_wrong(path, "umem_bytes", "%u is no power of two in %u to %u", bytes,
+				  STEER_UMEM_MIN, STEER_UMEM_MAX);
 	if (from->fill_threshold > STEER_FILL_MAX)
-		return wrong(path, "fill_threshold", "%u is more than %d", from->fill_threshold,
-			     STEER_FILL_MAX);
+		return rack_wrong(path, "fill_threshold", "%u is more than %d",
+				  from->fill_threshold, STEER_FILL_MAX);
 	if (from->cpus_count && from->cpus[0] >= cpus)
-		return wrong(path, "afxdp", "there is no CPU %u, this machine has 0 to %ld",
-			     from->cpus[0], cpus - 1);
+		return rack_wrong(path, "afxdp", "there is no CPU %u, this machine has 0 to %ld",
+				  from->cpus[0], cpus - 1);
 	rack->umem_bytes = bytes;
 	rack->fill_threshold = from->fill_threshold ?: STEER_FILL_DEFAULT;
 	rack->afxdp_cpu = from->cpus_count ? (int)from->cpus[0] : (int)cpus - 1;
@@ -186,8 +188,9 @@ int rack_make(struct rack **out, struct rack_file *file, const char *path)
 	}
 	rack->file = file;
 	if (!rack_is_name(file->rack)) {
-		wrong(path, "rack", "'%.40s' is no name: a-z, 0-9 and - inside, at most %d of them",
-		      file->rack, RACK_NAME_MAX);
+		rack_wrong(path, "rack",
+			   "'%.40s' is no name: a-z, 0-9 and - inside, at most %d of them",
+			   file->rack, RACK_NAME_MAX);
 		goto out;
 	}
 	if (check_counts(path, file))
@@ -198,18 +201,20 @@ int rack_make(struct rack **out, struct rack_file *file, const char *path)
 	rack->testers = file->testers;
 	rack->xdp = file->xdp;
 	if (!file->link.mtu)
-		file->link.mtu = MTU_DEFAULT;
+		file->link.mtu = MTU_DEFAULT - (tors_stretched(file) ? VXLAN_BYTES : 0);
 	rack->mtu = file->link.mtu;
 	rack->queues = file->link.queues ?: 1;
+	rack->tors = file->tors_count ?: 1;
+	rack->tor = calloc(rack->tors, sizeof(*rack->tor));
 	rack->nodes = calloc(file->replicas + file->clients + file->testers, sizeof(*rack->nodes));
-	if (!rack->nodes) {
+	if (!rack->nodes || !rack->tor) {
 		rack_say("no memory");
 		goto out;
 	}
 	add_nodes(rack, RACK_REPLICA, file->replicas);
 	add_nodes(rack, RACK_CLIENT, file->clients);
 	add_nodes(rack, RACK_TESTER, file->testers);
-	if (read_nodes(rack, path) || read_afxdp(rack, path) ||
+	if (tors_read(rack, path) || read_nodes(rack, path) || read_afxdp(rack, path) ||
 	    read_subnet(rack, path, file->subnet))
 		goto out;
 	for (unsigned int i = 0; i < rack->count; i++)
@@ -228,6 +233,7 @@ void rack_free(struct rack *rack)
 		return;
 	file_free(rack->file);
 	free(rack->nodes);
+	free(rack->tor);
 	free(rack);
 }
 

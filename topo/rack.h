@@ -31,10 +31,10 @@
 #include <sys/types.h>
 
 #define RACK_RUN "/run/paxrack"
-#define RACK_NAME_MAX 32    /* characters in a rack's name */
-#define RACK_NODES_MAX 1023 /* nodes of one rack: a Linux bridge has no more ports */
+#define RACK_NAME_MAX 32     /* characters in a rack's name */
+#define RACK_NODES_MAX 1023  /* nodes of one rack: a Linux bridge has no more ports */
 #define RACK_STATUS "status" /* folder of the replicas' pages, see above */
-#define RACK_IFACE "eth0"   /* a node's own device */
+#define RACK_IFACE "eth0"    /* a node's own device */
 
 enum rack_role { RACK_REPLICA, RACK_CLIENT, RACK_TESTER };
 enum rack_xdp { RACK_NATIVE, RACK_GENERIC };
@@ -47,9 +47,17 @@ struct rack_node {
 	uint8_t mac[6];
 	uint32_t addr;	     /* network order */
 	int ifindex;	     /* of eth0, and of its port in the ToR */
+	unsigned int tor;    /* behind this one of rack->tor */
+	bool here;	     /* built on this host */
 	bool spoof;	     /* may send from any address */
 	const char *command; /* foreign program with {index}, {iface}, {conf}, or NULL */
 	cpu_set_t cpus;	     /* its processes run on these; empty: on any */
+};
+
+/* One of the ToRs that a spine joins. */
+struct rack_tor {
+	uint32_t host; /* network order: it is on the host with this address; 0: on this one */
+	bool here;
 };
 
 struct rack {
@@ -64,7 +72,11 @@ struct rack {
 	int afxdp_cpu;
 	unsigned int count;	 /* nodes: replicas + clients + testers */
 	struct rack_node *nodes; /* count of them, by index */
-	struct rack_file *file;	 /* what was read, owns the strings */
+	struct rack_tor *tor;	 /* tors of them; one, and no spine, when the file names none */
+	unsigned int tors;
+	bool stretched;			   /* over several hosts, by VXLAN */
+	unsigned int vxlan_id, vxlan_port; /* of that */
+	struct rack_file *file;		   /* what was read, owns the strings */
 };
 
 /* ---- description (rack.c) ---- */

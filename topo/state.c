@@ -106,7 +106,16 @@ int rack_find(struct rack **rack, const char *name)
 	case RACK_UP:
 		break;
 	}
-	return rack_load(rack, rack_path(path, name, "rack.yaml"));
+	if (rack_load(rack, rack_path(path, name, "rack.yaml")))
+		return -1;
+	/* Which nodes are here was decided when it was built, wherever this process is. */
+	for (unsigned int i = 0; i < (*rack)->count; i++) {
+		struct rack_node *node = &(*rack)->nodes[i];
+
+		node->here = !access(rack_path(path, name, "ns/%s", node->name), F_OK);
+		(*rack)->tor[node->tor].here = node->here;
+	}
+	return 0;
 }
 
 int state_each(int (*fn)(const char *name, void *arg), void *arg)

@@ -93,8 +93,10 @@ static int read_devices(struct devices *d, unsigned int first, unsigned int end)
 		return ret;
 	d->socket = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	ret = d->socket < 0 ? -errno : look_links(d->rtnl, on_link, d);
-	for (unsigned int i = first; !ret && i < end; i++)
-		ret = read_end(d, &d->s->node[i].end[d->side]);
+	for (unsigned int i = first; !ret && i < end; i++) {
+		if (d->rack->nodes[i].here)
+			ret = read_end(d, &d->s->node[i].end[d->side]);
+	}
 	if (d->socket >= 0)
 		close(d->socket);
 	rtnl_close(d->rtnl);
@@ -122,8 +124,10 @@ static int take_devices(struct stats *s, const struct rack *rack)
 		return rack_say("cannot open this network namespace: %s", strerror(-home));
 	ret = enter_and_read(&d, "tor", 0, rack->count);
 	d.side = STATS_NODE;
-	for (unsigned int i = 0; !ret && i < rack->count; i++)
-		ret = enter_and_read(&d, rack->nodes[i].name, i, i + 1);
+	for (unsigned int i = 0; !ret && i < rack->count; i++) {
+		if (rack->nodes[i].here)
+			ret = enter_and_read(&d, rack->nodes[i].name, i, i + 1);
+	}
 	if (ns_enter(home))
 		ret = rack_say("cannot come back from a node: %s", strerror(errno));
 	close(home);

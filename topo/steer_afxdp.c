@@ -33,6 +33,7 @@
 #include "topo/steer.h"
 #include "topo/tor.h"
 #include "topo/xsk.h"
+#include "topo/tors.h"
 
 #define FRAME_SMALL 2048
 #define FRAME_LARGE 4096
@@ -177,10 +178,14 @@ static int look(struct afxdp *a)
 
 /* ---- frames ---- */
 
-/* The bridge takes it like a frame of its own: where its MAC says. */
-static void to_stack(struct afxdp *a, const void *data, uint32_t len)
+/* The bridge takes it like a frame of its own: where its MAC, whose end is an index, says. */
+static void to_stack(struct afxdp *a, const uint8_t *data, uint32_t len)
 {
+	unsigned int node = data[4] << 8 | data[5];
 	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_ifindex = TOR_BRIDGE_IFINDEX};
+
+	if (node < a->rack->count)
+		to.sll_ifindex = tors_bridge(a->rack->nodes[node].tor);
 
 	if (sendto(a->stack, data, len, 0, (struct sockaddr *)&to, sizeof(to)) == (ssize_t)len)
 		a->counts->to_stack++;

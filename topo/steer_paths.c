@@ -189,8 +189,11 @@ static int set_polling(const struct rack *rack, struct steer_state *state, bool 
 	if (here < 0)
 		return failed(rack->name, "open this network namespace", here);
 	for (unsigned int i = 0; i < rack->count && !ret; i++) {
-		int ns = rack_netns(rack, rack->nodes[i].name);
+		int ns;
 
+		if (!rack->nodes[i].here)
+			continue;
+		ns = rack_netns(rack, rack->nodes[i].name);
 		if (ns < 0) {
 			ret = -1;
 			break;

@@ -19,7 +19,9 @@ static int fill_ports(const struct tor_bpf *bpf, const struct rack *rack)
 {
 	for (unsigned int i = 0; i < rack->count; i++) {
 		const struct rack_node *node = &rack->nodes[i];
-		struct tor_port port = {.addr = node->addr};
+		struct tor_port port = {.addr = node->addr, .tor = node->tor};
+
+		port.spine = node->here ? TOR_SPINE_IFINDEX + node->tor : TOR_VXLAN_IFINDEX;
 
 		memcpy(port.mac, node->mac, sizeof(port.mac));
 		if (node->spoof)
@@ -122,6 +124,7 @@ int tor_load(struct tor *tor, const struct rack *rack)
 	}
 	tor->bpf = bpf;
 	tor->ingress = bpf_program__fd(bpf->progs.tor_ingress);
+	tor->uplink = bpf_program__fd(bpf->progs.tor_uplink);
 	tor->pass = bpf_program__fd(bpf->progs.tor_pass);
 	if (fill_ports(bpf, rack) || pin_all(rack, bpf->obj))
 		goto fail;

@@ -8,6 +8,7 @@
 struct tor {
 	struct tor_bpf *bpf;
 	int ingress; /* program for the clsact ingress of every port */
+	int uplink;  /* program for the clsact ingress of what joins several ToRs */
 	int pass;    /* XDP program for ports of nodes that may bounce frames */
 };
 

@@ -30,15 +30,16 @@
 #include "netns/rtnl.h"
 #include "topo/private.h"
 #include "topo/tor.h"
+#include "topo/tors.h"
 #include "topo/watch.h"
 
-#define BRIDGE "br0"
 #define PORTS_MS 5000 /* for the bridge to forward on all of them */
 #define LOOPBACK 1    /* device index of lo in every namespace */
 
 struct build {
 	const struct rack *rack;
-	int host;			   /* namespace to come back to */
+	int host; /* namespace to come back to, and a socket in it */
+	struct rtnl *host_rtnl;
 	struct rtnl *tor_rtnl, *node_rtnl; /* in the ToR, in the node being built */
 	struct tor tor;
 	struct features *features;
@@ -120,7 +121,6 @@ static int make_folders(const struct rack *rack)
 static int build_tor(struct build *b)
 {
 	const struct rack *rack = b->rack;
-	uint8_t mac[6];
 	char path[RACK_PATH_MAX];
 	int ret = ns_create(rack_path(path, rack->name, "ns/tor"));
 
@@ -133,13 +133,9 @@ static int build_tor(struct build *b)
 	ret = features_open(&b->features, rtnl_fd(b->tor_rtnl), "lo");
 	if (ret)
 		return failed("tor", "list offloads of devices", ret);
-	memcpy(mac, rack->nodes[0].mac, sizeof(mac));
-	mac[4] = mac[5] = 0xff; /* above every node's index */
 	rtnl_link_up(b->tor_rtnl, LOOPBACK);
-	rtnl_bridge_add(b->tor_rtnl, BRIDGE, TOR_BRIDGE_IFINDEX, mac);
-	if (rtnl_commit(b->tor_rtnl))
-		return rack_say("tor: %s", rtnl_error(b->tor_rtnl));
-	return 0;
+	return tor_load(&b->tor, rack)
+		       ?: tors_build(rack, b->tor_rtnl, b->host_rtnl, b->features, b->tor.uplink);
 }
 
 /* The pair, eth0 in the namespace that this process is in; and all that is the port's. */
@@ -153,7 +149,7 @@ static int build_port(struct build *b, const struct rack_node *node)
 				     .ifindex = node->ifindex,
 				     .group = RACK_PORT_GROUP,
 				     .queues = rack->queues,
-				     .bridge = TOR_BRIDGE_IFINDEX};
+				     .bridge = tors_bridge(node->tor)};
 	int ret;
 
 	memcpy(eth0.mac, node->mac, sizeof(eth0.mac));
@@ -238,9 +234,16 @@ static int build(struct build *b)
 	b->host = ns_current();
 	if (b->host < 0)
 		return failed(rack->name, "open this network namespace", b->host);
+	ret = rtnl_open(&b->host_rtnl);
+	if (ret) {
+		close(b->host);
+		return failed(rack->name, "open a netlink socket", ret);
+	}
 	watch = watch_begin(rack);
-	ret = build_tor(b) ?: tor_load(&b->tor, rack);
+	ret = build_tor(b);
 	for (unsigned int i = 0; i < rack->count && !ret; i++) {
+		if (!rack->nodes[i].here)
+			continue;
 		ret = build_node(b, &rack->nodes[i]);
 		if (!ret && interrupted())
 			ret = rack_say("interrupted, everything is being removed again");
@@ -257,6 +260,7 @@ static int build(struct build *b)
 	features_close(b->features);
 	rtnl_close(b->node_rtnl);
 	rtnl_close(b->tor_rtnl);
+	rtnl_close(b->host_rtnl);
 	close(b->host);
 	return ret;
 }
@@ -317,7 +321,7 @@ static int up_locked(const struct rack *rack, bool *made)
 	case RACK_ABSENT:
 		break;
 	}
-	if (conflict_check(rack))
+	if (limits_check(rack) || tors_check(rack) || conflict_check(rack))
 		return -1;
 	if (make_folders(rack) || build(&b) || links_make(rack) || write_cluster(rack) ||
 	    write_file(rack, "up", "", 0)) {
