@@ -30,17 +30,19 @@ def config(tmp_path):
     return path
 
 
+@pytest.mark.parametrize("busy", [[], ["--busy-poll", "50"]], ids=["sleeping", "busy"])
 @pytest.mark.parametrize("clients", [1, 100])
-def test_answers_rightly_all_by_itself(config, clients):
+def test_answers_rightly_all_by_itself(config, clients, busy):
     read, write = os.pipe()
-    with subprocess.Popen([REPLICA, "--config", config, "--index", "0", "--echo",
+    with subprocess.Popen([REPLICA, "--config", config, "--index", "0", "--echo", *busy,
                            "--ready-fd", str(write)], pass_fds=[write], stdout=subprocess.PIPE,
                           text=True) as echo:
         os.close(write)
         assert os.read(read, 10) == b"ready\n"
         os.close(read)
         # The client knows what each operation must give: a wrong reply is its failure.
-        done = run(CLIENT, "--config", config, "--clients", clients, "--ops", 2000, "--json")
+        done = run(CLIENT, "--config", config, "--clients", clients, "--ops", 2000, "--json",
+                   *busy)
         echo.send_signal(signal.SIGTERM)
         said = json.loads(echo.communicate(timeout=60)[0])
     assert done.returncode == 0, done.stderr
@@ -52,3 +54,9 @@ def test_has_neither_journal_nor_offloads(config, option):
     done = run(REPLICA, "--config", config, "--index", 0, "--echo", option, "x")
     assert done.returncode == 2 and done.stdout == ""
     assert option in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("program", [REPLICA, CLIENT])
+def test_busy_polling_has_an_end(config, program):
+    done = run(program, "--config", config, "--busy-poll", 1000001)
+    assert done.returncode == 2 and "--busy-poll '1000001'" in done.stderr

@@ -21,7 +21,7 @@
 
 struct settings {
 	const char *config, *history;
-	uint64_t clients, ops, seconds, mix, value_bytes, keys, seed, give_up, progress_fd;
+	uint64_t clients, ops, seconds, mix, value_bytes, keys, seed, give_up, progress_fd, busy_us;
 	bool json, shared;
 };
 
@@ -56,6 +56,8 @@ static int parse(struct settings *s, int argc, char **argv)
 		 .flag = &s->shared},
 		{"seed", "N", "of the choice of keys and operations (random)", .number = &s->seed,
 		 .max = INT64_MAX},
+		{"busy-poll", "US", "look again for so long before each sleep (0)",
+		 .number = &s->busy_us, .max = 1000000},
 		{"give-up", "S", "fail after so long without any reply (10)", .number = &s->give_up,
 		 .min = 1, .max = 1000000},
 		{"progress-fd", "FD",
@@ -177,6 +179,7 @@ int main(int argc, char **argv)
 	o.seed = s.seed;
 	o.shared = s.shared;
 	o.give_up_s = s.give_up;
+	o.busy_us = s.busy_us;
 	if (s.progress_fd != UNSET)
 		progress_fd = s.progress_fd;
 	if (progress_fd >= 0 || isatty(STDERR_FILENO))

@@ -37,6 +37,7 @@ struct load_options {
 	bool shared;		 /* see workload.h */
 	struct history *history; /* gets every operation; or NULL */
 	uint64_t seed;		 /* of keys and operations; client ids are always random */
+	uint32_t busy_us;	 /* look again for so long before each sleep */
 	uint32_t give_up_s;	 /* fail when no reply at all came for so long */
 	const volatile sig_atomic_t *stop; /* not 0: end at the next chance */
 	/* Called five times a second, unless NULL: the result so far; rate and p99 since the last

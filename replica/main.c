@@ -78,7 +78,7 @@ int main(int argc, char **argv)
 {
 	const char *config = NULL, *offload = "all", *xdp = "native", *app = "kv";
 	uint64_t index = UINT64_MAX, ready_fd = UINT64_MAX, lease_ms = 200;
-	uint64_t log_slots = ELEC_SLOTS_DEFAULT, wake_backlog = 512;
+	uint64_t log_slots = ELEC_SLOTS_DEFAULT, wake_backlog = 512, busy_us = 0;
 	struct process_options options = {.report = &report};
 	const struct option_row rows[] = {
 		{"config", "FILE", "the replicas, as cluster.conf lists them (needed)",
@@ -105,6 +105,8 @@ int main(int argc, char **argv)
 		 .number = &log_slots, .min = 1, .max = 1 << 20},
 		{"wake-backlog", "N", "wake a sleeping follower when so many ops wait (512)",
 		 .number = &wake_backlog, .max = 1 << 20},
+		{"busy-poll", "US", "look again for so long before each sleep (0)",
+		 .number = &busy_us, .max = 1000000},
 		{"ready-fd", "FD", "write 'ready' there once it serves", .number = &ready_fd,
 		 .max = 1 << 20},
 	};
@@ -176,6 +178,7 @@ int main(int argc, char **argv)
 	options.lease_ms = lease_ms;
 	options.log_slots = log_slots;
 	options.wake_backlog = wake_backlog;
+	options.busy_us = busy_us;
 
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);

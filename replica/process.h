@@ -30,6 +30,7 @@ struct process_options {
 	const struct app *app;
 	volatile sig_atomic_t *report; /* when not 0: process_report() to stdout, then 0; or NULL */
 	uint32_t lease_ms, log_slots, wake_backlog; /* 0: elec's defaults */
+	uint32_t busy_us; /* look again for so long before each sleep */
 };
 
 /* 0 or -errno with one sentence in `error`; nothing is left behind then. */
