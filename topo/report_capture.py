@@ -220,6 +220,19 @@ def mark_faults(packets, faults):
         packet.delay = max(packet.delay, fault.get("delay_ns", 0))
 
 
+def mark_copies(packets, frame_of):
+    """In generic mode the switch makes a second copy by taking a frame in once more: it passes the
+    sender's port twice."""
+    doubled = {}
+    for p, frame in zip(packets, frame_of):
+        key = p.source, p.target, frame
+        before = doubled.pop(key, None)
+        if before and not p.fate and p.sent - before.sent < LOG_NS:
+            p.copy, p.fate = True, before.fate
+        elif p.fate and p.fate[0] == "duplicate":
+            doubled[key] = p
+
+
 def join(packets, frame_of, arrivals):
     """Arrivals find their departures: the same bytes on the same link, the oldest first; or, if they
     are nobody's, one that a rule damaged. Yields second copies, which nobody sent as such."""
@@ -255,7 +268,9 @@ def read_packets(folder, summary, faults):
     departures, arrivals = read_ports(folder, summary)
     packets = [Packet(time, source, target, decode(frame)) for time, source, target, frame in departures]
     mark_faults(packets, [f for f in faults if "rule" in f])
-    packets += join(packets, [row[3] for row in departures], arrivals)
+    frame_of = [row[3] for row in departures]
+    mark_copies(packets, frame_of)
+    packets += join(packets, frame_of, arrivals)
     packets.sort(key=lambda p: (p.sent, p.copy))
     for p in packets:
         p.run = next((number for number, run in enumerate(summary["runs"])
