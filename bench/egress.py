@@ -96,7 +96,8 @@ class Bench:
         server = self.rack.start("t1", "iperf3", "-s", "-1", stdout=subprocess.DEVNULL)
         try:
             for _ in range(100):
-                done = self.rack.exec("t0", "iperf3", "-c", self.address, "-t", str(SECONDS), "-P",
+                seconds = max(1, round(SECONDS))  # iperf3 takes whole ones
+                done = self.rack.exec("t0", "iperf3", "-c", self.address, "-t", str(seconds), "-P",
                                       str(self.queues), "-J", check=False)
                 said = json.loads(done.stdout)
                 if "error" not in said:
