@@ -225,7 +225,7 @@ def kind_table(columns, cells):
     rows, classes, before = [], [], None
     for key in sorted(cells):
         kind, source, target = key
-        rows.append([say(kind), "%s → %s" % (say(source), say(target)), *cells[key]])
+        rows.append([say(kind), "%s&nbsp;→&nbsp;%s" % (say(source), say(target)), *cells[key]])
         classes.append("same" if kind == before else "")
         before = kind
     return table(columns, rows, 2, classes)
