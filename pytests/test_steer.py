@@ -266,18 +266,17 @@ def test_what_failed_every_time_takes_the_stack(steered, path):
 
 
 def test_a_native_redirect_that_failed_moves_its_flow(steered):
-    if steered.xdp != "native":
-        pytest.skip("a generic redirect does not need the peer to poll")
     steered.steer("path", "c0", "xdp")
     frames = [steered.datagram("c0", "t1", 5, b"%d" % i) for i in range(10)]
     other = steered.datagram("c0", "t0", 6)
     errs = steered.state_of()["redirect_errs"]
+    lost = int(steered.xdp == "native")  # a generic redirect does not need the peer to poll
     steered.rack.exec("t1", "ethtool", "-K", "eth0", "gro", "off")
     try:
         counted = steered.counted("c0", lambda: (steered.ports["c0"].send(*frames),
-                                                 steered.ports["t1"].expect(*frames[1:])))
-        assert counted == {"xdp": 1, "moved": 9}
-        assert steered.state_of()["redirect_errs"] - errs == 1
+                                                 steered.ports["t1"].expect(*frames[lost:])))
+        assert counted == ({"xdp": 1, "moved": 9} if lost else {"xdp": 10})
+        assert steered.state_of()["redirect_errs"] - errs == lost
         # another flow stays where it was
         assert steered.counted("c0", lambda: (steered.ports["c0"].send(other),
                                               steered.ports["t0"].expect(other))) == {"xdp": 1}

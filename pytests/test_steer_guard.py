@@ -300,4 +300,4 @@ def test_frames_too_large_for_afxdp(tmp_path):
 def test_files_that_are_refused(tmp_path, keys, says):
     with Rack(tmp_path, **keys) as rack:
         done = rack_command("up", rack.file)
-        assert done.returncode == 1 and says in done.stderr
+        assert done.returncode == 2 and says in done.stderr
