@@ -172,9 +172,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except rig.Failure as e:
-        sys.exit("bench: %s" % e)
-    except KeyboardInterrupt:
-        sys.exit("\nbench: interrupted")
+    rig.run("bench", main)

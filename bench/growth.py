@@ -114,9 +114,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except rig.Failure as e:
-        sys.exit("bench-growth: %s" % e)
-    except KeyboardInterrupt:
-        sys.exit("\nbench-growth: interrupted")
+    rig.run("bench-growth", main)

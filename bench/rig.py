@@ -33,6 +33,17 @@ class Failure(Exception):
     """One sentence for the user."""
 
 
+def run(name, main):
+    """A benchmark's main(): what ends it takes its racks and processes along."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(main())
+    except Failure as e:
+        sys.exit("%s: %s" % (name, e))
+    except KeyboardInterrupt:
+        sys.exit("\n%s: interrupted" % name)
+
+
 def rack(*arguments):
     done = subprocess.run([os.path.join(BUILD, "rack"), *map(str, arguments)], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -125,9 +125,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except rig.Failure as e:
-        sys.exit("soak: %s" % e)
-    except KeyboardInterrupt:
-        sys.exit("\nsoak: interrupted")
+    rig.run("soak", main)
