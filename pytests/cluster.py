@@ -221,13 +221,14 @@ class Cluster:
         self.replicas = [Replica(self, i) for i in range(rack.keys["replicas"])]
 
     def start(self, *options, **settings):
-        """New replicas, of a new cluster."""
+        """New replicas, of a new cluster, led by the first: it is there before the others can miss it,
+        however long it takes on this machine to load programs."""
         for replica in self.replicas:
             if os.path.exists(replica.journal):
                 os.unlink(replica.journal)
             shutil.rmtree(replica.pins, ignore_errors=True)
-            replica.start("--format", *options, ready=False, **settings)
-        for replica in self.replicas:
+            replica.start("--format", *options, ready=replica.index == 0, **settings)
+        for replica in self.replicas[1:]:
             replica.wait_ready()
         said = self.replicas[0].report()
         self.reasons = [name[len("kernel."):] for name in said if name.startswith("kernel.")]
