@@ -65,7 +65,7 @@ def read(folder):
 
 @pytest.fixture
 def results(original, tmp_path):
-    shutil.copytree(original, tmp_path / "results")
+    shutil.copytree(original, tmp_path / "results", ignore=shutil.ignore_patterns("journal"))  # of no use here
     return tmp_path / "results"
 
 
