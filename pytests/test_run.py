@@ -215,7 +215,7 @@ def test_no_progress_without_a_terminal(file):
     (["FILE", "--xdp", "offloaded"], 2, "--xdp 'offloaded'"),
     (["FILE", "--bogus"], 2, "'--bogus'"),
     (["FILE", "--ops"], 2, "--ops wants a value"),
-    (["/nonexistent.yaml"], 1, "/nonexistent.yaml"),
+    (["/nonexistent.yaml"], 2, "/nonexistent.yaml"),
 ])
 def test_bad_arguments(file, arguments, status, says):
     done = rack("run", *[file if one == "FILE" else one for one in arguments])

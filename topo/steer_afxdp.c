@@ -308,9 +308,11 @@ static int remake(struct afxdp *a)
 		;
 	for (uint32_t i = 0; i < a->count; i++)
 		a->counts->remade_lost += xsk_unsent(a->socket[i]);
-	a->counts->remade++;
 	close_sockets(a);
-	return open_sockets(a, a->counts->umem_bytes * 2) ?: look(a);
+	if (open_sockets(a, a->counts->umem_bytes * 2) || look(a))
+		return -1;
+	a->counts->remade++;
+	return 0;
 }
 
 /* ---- at work ---- */
