@@ -28,14 +28,14 @@ GUARDED := $(O)/replica/guard.o $(O)/replica/privilege.o
 REPLICA := $(patsubst %.c,$(O)/%.o,$(filter-out replica/main.c replica/client.c replica/print_journal.c \
 	replica/guard.c replica/privilege.c \
 	$(wildcard replica/test_*.c replica/fuzz_*.c),$(wildcard replica/*.c))) $(O)/vr.pb.o $(O)/bpf/load.o
-SIM := $(patsubst %.c,$(O)/%.o,$(wildcard sim/*.c))
+SIM := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard sim/test_*.c),$(wildcard sim/*.c)))
 RACE := $(patsubst %.c,$(O)/%.o,$(wildcard race/*.c) bpf/load.c \
 	$(addprefix replica/,elec.c elec_attach.c elec_kernel.c neighbour.c wire.c))
 FUZZ := $(patsubst %.c,$(O)/%.o,$(wildcard pytests/fuzz/*.c)) $(O)/bpf/load.o
 NETNS := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard netns/test_*.c),$(wildcard netns/*.c)))
 TOPO := $(patsubst %.c,$(O)/%.o,$(filter-out $(wildcard topo/test_*.c),$(wildcard topo/*.c))) \
 	$(O)/bpf/load.o $(addprefix $(O)/,replica/privilege.o replica/status_read.o replica/message.o replica/message_normal.o replica/wire.o vr.pb.o)
-UNITS := $(patsubst %.c,$(B)/%,$(notdir $(wildcard replica/test_*.c netns/test_*.c topo/test_*.c)))
+UNITS := $(patsubst %.c,$(B)/%,$(notdir $(wildcard replica/test_*.c netns/test_*.c topo/test_*.c sim/test_*.c)))
 BPF := $(patsubst bpf/%.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 FUZZERS := decode journal core
 BENCH := $(B)/loop $(patsubst bench/%.bpf.c,$(B)/bench/%.bpf.o,$(wildcard bench/*.bpf.c))
@@ -152,9 +152,13 @@ $(B)/loop: $(O)/bench/loop.o $(REPLICA)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-nanopb -lbpf -lelf
 # What sim/wrap*.c define as __wrap_NAME is called in place of NAME.
+WRAPS = $$(nm $(O)/sim/wrap*.o | sed -n 's/.* T __wrap_/-Wl,--wrap=/p')
 $(B)/sim: $(SIM) $(REPLICA)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $$(nm $(O)/sim/wrap*.o | sed -n 's/.* T __wrap_/-Wl,--wrap=/p') -lprotobuf-nanopb -lbpf -lelf
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(WRAPS) -lprotobuf-nanopb -lbpf -lelf
+$(B)/test_plan: $(O)/sim/test_plan.o $(filter-out $(O)/sim/main.o,$(SIM)) $(REPLICA)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(WRAPS) -lprotobuf-nanopb -lbpf -lelf -lcmocka
 $(B)/race: $(RACE)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -pthread -o $@ $^ -lbpf -lelf

@@ -8,7 +8,8 @@ import pytest
 
 from conftest import BUILD, ROOT
 
-SOURCES = sorted(os.path.splitext(os.path.basename(f))[0] for folder in ("netns", "replica", "topo")
+FOLDERS = ("netns", "replica", "sim", "topo")
+SOURCES = sorted(os.path.splitext(os.path.basename(f))[0] for folder in FOLDERS
                  for f in glob.glob(os.path.join(ROOT, folder, "test_*.c")))
 
 

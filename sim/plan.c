@@ -123,7 +123,8 @@ static bool has_memory(struct node *node)
 	return !node->without_memory;
 }
 
-static bool may_lose_memory(struct sim *s, uint32_t victim)
+/* Who has no memory yet has failed; is there room in f for this one too? */
+static bool may_fail(struct sim *s, uint32_t victim)
 {
 	uint32_t without = 0;
 
@@ -226,7 +227,7 @@ static void begin(struct sim *s, struct fault *f)
 
 	f->victim = victim(s);
 	node = &s->node[f->victim];
-	if (f->kind == SIM_FAULT_AMNESIA && !may_lose_memory(s, f->victim))
+	if (f->kind == SIM_FAULT_AMNESIA && !may_fail(s, f->victim))
 		f->kind = SIM_FAULT_CRASH;
 	s->result->faults[f->kind]++;
 	switch (f->kind) {
@@ -318,21 +319,14 @@ void plan_mend(struct sim *s)
 	memset(s->net.cut, 0, sizeof(s->net.cut));
 }
 
-/* Who has no memory yet is cut off in its own way: two at a time may be more than f. */
+/* The others must serve then, so they have to be f + 1 that remember. */
 bool plan_cut_one(struct sim *s)
 {
-	struct vr_info info;
+	uint32_t one = victim(s);
 
-	if (!(s->o.faults & 1 << SIM_FAULT_PARTITION) || s->n < 3)
+	if (!(s->o.faults & 1 << SIM_FAULT_PARTITION) || !may_fail(s, one))
 		return false;
-	for (uint32_t i = 0; i < s->n; i++) {
-		if (!s->node[i].vr)
-			return false;
-		vr_info(s->node[i].vr, &info);
-		if (info.status == VR_RECOVERING)
-			return false;
-	}
-	cut(s, victim(s), rng_below(&s->rng_plan, SIDES));
+	cut(s, one, rng_below(&s->rng_plan, SIDES));
 	return true;
 }
 
