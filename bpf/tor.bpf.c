@@ -174,8 +174,25 @@ static __always_inline int send_one(struct __sk_buff *skb, const struct judgemen
 	return ruled && !up && !j->hold ? send_ruled(skb, to, reason) : bpf_redirect(to, 0);
 }
 
+/*
+ * The judgement at hand. Not on the stack: of that Linux 6.1 allows 512 bytes to all functions of a chain
+ * of calls together, and the one from a frame to all down to a rule is five long.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct judgement);
+} tor_judgement SEC(".maps");
+
+static __always_inline struct judgement *judgement(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&tor_judgement, &zero);
+}
+
 struct group {
-	struct judgement j;
 	struct __sk_buff *skb;
 };
 
@@ -184,11 +201,12 @@ static long send_copy(__u32 to, void *context)
 {
 	struct group *group = context;
 	struct __sk_buff *skb = group->skb;
-	struct judgement *j = &group->j;
-	__u32 ifindex = way(j->from, to);
+	struct judgement *j = judgement();
+	__u32 ifindex;
 
-	if (to == j->from)
+	if (!j || to == j->from)
 		return 0;
+	ifindex = way(j->from, to);
 	j->to = to;
 	judge_link(j);
 	if (j->drop)
@@ -242,13 +260,16 @@ __noinline int read_frame(struct __sk_buff *skb, struct frame *frame)
 __noinline int judge_faults(struct __sk_buff *skb, __u32 from, __u32 to, __u32 reason)
 {
 	struct group group = {.skb = skb};
-	struct judgement *j = &group.j;
+	struct judgement *j = judgement();
 	struct frame frame = {};
 	int action = TC_ACT_SHOT;
 
 	if (skb->mark == MARK_JUDGED)
 		return TC_ACT_OK;
+	if (!j)
+		return TC_ACT_SHOT;
 	read_frame(skb, &frame);
+	*j = (struct judgement){};
 	judgement_begin(j, &frame, from, to & ~RULED, skb->len);
 	if (reason == TOR_R_FLOOD) {
 		bpf_loop(nodes, send_copy, &group, 0);
