@@ -2,14 +2,14 @@
 """A guard over a switch of paths, memory and queues of the path afxdp, and input that is refused."""
 import contextlib
 import os
+import pathlib
 import re
 import signal
-import subprocess
 
 import pytest
 
 from conftest import until
-from racks import COMMAND, Rack, bpftool, rack_command
+from racks import Rack, bpftool, rack_command
 from steering import Steered
 
 RECEIVE = """
@@ -26,6 +26,7 @@ while s.recv_into(buffer):
 SEND = """
 import socket, sys, time
 s = socket.socket(socket.AF_INET, getattr(socket, sys.argv[1]))
+s.bind(("", 9))
 while True:
     try:
         s.connect((sys.argv[2], 9))
@@ -40,6 +41,13 @@ while True:
         pass
     if len(data) < 1000:
         time.sleep(0.00002)
+"""
+FILL = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", 1))
+for _ in range(1000):
+    s.sendto(b"x", (sys.argv[1], 2))
 """
 
 
@@ -67,9 +75,9 @@ def load(rack, kind, size):
     address = rack.nodes()["c1"][0]
     both = [rack.start("c1", "/usr/bin/python3", "-c", RECEIVE, kind),
             rack.start("c0", "/usr/bin/python3", "-c", SEND, kind, address, str(size))]
-    sent = sent_frames(rack)
-    until(lambda: sent_frames(rack) > sent + 1000, "traffic")
     try:
+        sent = sent_frames(rack)
+        until(lambda: sent_frames(rack) > sent + 1000, "traffic")
         yield
     finally:
         for one in both:
@@ -82,13 +90,44 @@ def sent_frames(rack):
     return sum(sum(v["value"]["by_reason"]) for v in dump[1]["formatted"]["values"])
 
 
-def path_byte(rack):
-    """c0's, as the programs see it."""
-    return bpftool("map", "dump", "pinned", rack.path("bpf/tor/tor_ports"))[1]["formatted"]["value"]["path"]
-
-
 def process(rack):
     return int(re.search(r"(\d+) \(rack-steer\)", rack.nodes()["tor"][2])[1])
+
+
+def state(rack):
+    dump = bpftool("map", "dump", "pinned", rack.path("bpf/tor/steer_state"))
+    return dump[0]["formatted"]["value"]
+
+
+@contextlib.contextmanager
+def standing_still(rack):
+    """The process on the path afxdp. It goes on afterwards, if it is still there."""
+    pid = process(rack)
+    forwarder = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(forwarder, signal.SIGSTOP)
+        status = pathlib.Path("/proc/%d/status" % pid)
+        until(lambda: "\nState:\tT" in status.read_text(), "a process that stands still")
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(forwarder, signal.SIGCONT)
+        os.close(forwarder)
+
+
+@contextlib.contextmanager
+def steered_back(rack):
+    try:
+        yield
+    finally:
+        steer(rack, "rm", "all")
+        steer(rack, "path", "c0", "tc")
+
+
+def has_no_room(rack, send=lambda: True):
+    """c0's socket, once as much was sent to it."""
+    full = state(rack)["socket_full"]
+    until(lambda: send() and state(rack)["socket_full"] > full, "a socket without room")
 
 
 @pytest.mark.parametrize("kind, size, says", [
@@ -96,40 +135,31 @@ def process(rack):
     ("SOCK_DGRAM", 64, r"[\d.]+ % were lost, more than 0.1 %"),
 ])
 def test_a_worse_path_is_left(rack, kind, size, says):
-    """Its process stands still as soon as frames come to it."""
-    steer(rack, "path", "c1", "afxdp")  # so that there is one already
-    forwarder = process(rack)
-    with load(rack, kind, size):
-        before = path_byte(rack)
-        command = subprocess.Popen(
-            [COMMAND, "steer", rack.name, "path", "c0", "afxdp", "--guard", "2s"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        scans = state(rack)["afxdp"]["scans"]
-        until(lambda: path_byte(rack) != before and state(rack)["afxdp"]["scans"] > scans,
-              "c0 on afxdp")
-        os.kill(forwarder, signal.SIGSTOP)
-        said, _ = command.communicate(timeout=60)
-    os.kill(forwarder, signal.SIGCONT)
-    steer(rack, "path", "c1", "tc")
-    assert command.returncode == 1, said
-    assert re.search(r"c0 is back on tc: .*\b" + says, said), said
-    assert path_of(rack, "c0") == "tc"
+    """All that comes to it is lost, from the first frame on: another flow of c0 took it before, so
+    that its process need not answer when the guard sends this one there."""
+    flow = "%s:c0:9:c1:9" % {"SOCK_STREAM": "tcp", "SOCK_DGRAM": "udp"}[kind]
+    address = rack.nodes()["c1"][0]
+    with steered_back(rack):
+        steer(rack, "add", flow, "mac", "tc")
+        steer(rack, "add", "udp:c0:1:c1:2", "mac", "afxdp")
+        with standing_still(rack):
+            has_no_room(rack, lambda: rack.exec("c0", "/usr/bin/python3", "-c", FILL, address) == "")
+            with load(rack, kind, size):
+                said = steer(rack, "path", flow, "afxdp", "--guard", "2s", status=1)
+            assert re.search(r"c0 is back on tc: .*\b" + says, said), said
+            assert re.search(flow + r" +mac +tc$", steer(rack, "ls"), re.M)
 
 
 def test_a_better_path_is_kept(rack):
-    with load(rack, "SOCK_DGRAM", 64):
+    with steered_back(rack), load(rack, "SOCK_DGRAM", 64):
         steer(rack, "path", "c0", "afxdp")
-        os.kill(process(rack), signal.SIGSTOP)
-        said = steer(rack, "path", "c0", "tc", "--guard", "1s")
-    assert "c0 stays on tc" in said
-    assert float(re.search(r"before.* ([\d.]+) % lost", said)[1]) > 10
-    assert float(re.search(r"on tc.* ([\d.]+) % lost", said)[1]) < 0.1
-    assert path_of(rack, "c0") == "tc"
-
-
-def state(rack):
-    dump = bpftool("map", "dump", "pinned", rack.path("bpf/tor/steer_state"))
-    return dump[0]["formatted"]["value"]
+        with standing_still(rack):
+            has_no_room(rack)
+            said = steer(rack, "path", "c0", "tc", "--guard", "1s")
+        before, after = (float(n) for n in re.findall(r"([\d.]+) % lost", said))
+        assert before > 90 and after < before / 2, said
+        assert "c0 stays on tc" in said
+        assert path_of(rack, "c0") == "tc"
 
 
 def test_a_share_goes_first(rack):
@@ -157,9 +187,8 @@ def test_memory_is_made_larger_under_load(tmp_path):
         c0, t1 = rack.port("c0"), rack.port("t1")
         switch.steer("path", "c0", "afxdp")
         frame = switch.datagram("c0", "t1")
-        os.kill(switch.process("rack-steer"), signal.SIGSTOP)
-        c0.send(*[frame] * 1000)
-        os.kill(switch.process("rack-steer"), signal.SIGCONT)
+        with standing_still(rack):
+            c0.send(*[frame] * 1000)
         until(lambda: state(rack)["afxdp"]["remade"] >= 1, "more memory")
         after = state(rack)
         assert after["afxdp"]["umem_bytes"] == 1 << 21

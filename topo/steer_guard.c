@@ -166,12 +166,16 @@ void guard_print(const char *when, const struct guard_sample *s)
 	fflush(stdout);
 }
 
+/* What is sent faster because it is dropped early is no throughput. */
+static double arrives(const struct guard_sample *s)
+{
+	return s->loss < 100 ? s->bytes_per_s * (100 - s->loss) / 100 : 0;
+}
+
 bool guard_worse(const struct guard_sample *before, const struct guard_sample *after, char *why,
 		 size_t size)
 {
-	double fall =
-		before->bytes_per_s ? 100 - 100 * after->bytes_per_s / before->bytes_per_s : 0;
-
+	double had = arrives(before), fall = had ? 100 - 100 * arrives(after) / had : 0;
 	bool fell = fall > GUARD_FALL,
 	     lost = after->loss > GUARD_LOSS && after->loss > before->loss;
 	int at = 0;

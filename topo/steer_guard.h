@@ -6,8 +6,8 @@
 #include "bpf/steer.h"
 #include "topo/rack.h"
 
-/* Worse is: throughput fell by more than this, or more than this is lost, in percent,
- * and more than before. */
+/* Worse is: throughput, without what is lost, fell by more than this, or more than this is lost,
+ * in percent, and more than before. */
 #define GUARD_FALL 20
 #define GUARD_LOSS 0.1
 
