@@ -30,7 +30,8 @@ class Egress:
         self.here = here
         with here:
             run("tc qdisc add dev %s clsact" % self.x0.device)
-            run("tc filter add dev %s egress bpf %s obj %s section egress" % (
+            # in a mount namespace of its own: tc mounts a bpf file system where there is none
+            run("unshare --mount tc filter add dev %s egress bpf %s obj %s section egress" % (
                 self.x0.device, tc_words, OBJECT))
             shown = json.loads(run("tc -j filter show dev %s egress" % self.x0.device))
         program = next(f["options"]["prog"]["id"] for f in shown if "options" in f)
