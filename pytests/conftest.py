@@ -131,6 +131,17 @@ def daemon(request, tmp_path):
         one.stop()
 
 
+@pytest.fixture
+def cluster(request, rack, tmp_path):
+    """Replicas, not yet started, in the rack of the test's file."""
+    from cluster import Cluster
+    cluster = Cluster(rack, tmp_path)
+    request.node.daemons = cluster.replicas
+    yield cluster
+    cluster.close()
+    cluster.calm()
+
+
 @pytest.fixture(scope="session", params=MODES)
 def live_bench(request):
     from bench import Bench, one_cpu

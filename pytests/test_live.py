@@ -20,7 +20,7 @@ import time
 import pytest
 from scapy.utils import rdpcap
 
-from cluster import Client, Cluster
+from cluster import Client
 from conftest import MODES, until
 from net import link, namespaces
 from paxos import PORT, UDP
@@ -34,15 +34,6 @@ def rack(request, tmp_path_factory):
     with Rack(tmp_path_factory.mktemp("rack"), xdp=request.param, clients=2) as rack:
         rack.up()
         yield rack
-
-
-@pytest.fixture
-def cluster(request, rack, tmp_path):
-    cluster = Cluster(rack, tmp_path)
-    request.node.daemons = cluster.replicas
-    yield cluster
-    cluster.close()
-    cluster.calm()
 
 
 def test_follower_killed_and_restarted(cluster):

@@ -21,7 +21,6 @@ import termios
 import pytest
 
 import bpf
-from cluster import Cluster
 from conftest import MODES, PATIENCE_S, until
 from net import link, namespaces
 from racks import COMMAND, Rack, bpftool, rack_command
@@ -39,12 +38,8 @@ def rack(tmp_path_factory):
 
 
 @pytest.fixture
-def cluster(request, rack, tmp_path):
-    one = Cluster(rack, tmp_path)
-    request.node.daemons = one.replicas
-    yield one.start()
-    one.close()
-    one.calm()
+def cluster(cluster):
+    return cluster.start()
 
 
 def command(*arguments):

@@ -18,7 +18,7 @@ import subprocess
 
 import pytest
 
-from cluster import Client, Cluster
+from cluster import Client
 from conftest import PATIENCE_S, until
 from racks import COMMAND, NETNS, Rack, rack_command
 
@@ -32,15 +32,6 @@ def rack(tmp_path_factory):
     with Rack(tmp_path_factory.mktemp("rack"), xdp="native", clients=2) as rack:
         rack.up()
         yield rack
-
-
-@pytest.fixture
-def cluster(request, rack, tmp_path):
-    cluster = Cluster(rack, tmp_path)
-    request.node.daemons = cluster.replicas
-    yield cluster
-    cluster.close()
-    cluster.calm()
 
 
 def status(pid):

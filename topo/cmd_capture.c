@@ -94,7 +94,7 @@ static int capture(struct sink *s, struct tap *tap, int interrupt)
 
 	if (!ret && s->options->file && isatty(STDERR_FILENO))
 		rack_say("capturing; Ctrl-C ends it");
-	while (!ret && !s->full && !fds[1].revents && seconds_from_now(0) < end_ns) {
+	while (!ret && !s->full && !fds[1].revents && now_ns() < end_ns) {
 		poll(fds, 2, HOLD_MS);
 		ret = tap_empty(tap, in_order_add, &kept);
 		if (!ret)

@@ -433,28 +433,11 @@ out:
 	return ret ? 1 : 0;
 }
 
-static const struct verb {
-	const char *name;
-	int (*run)(const struct rack *rack, char **argv); /* argv ends with NULL */
-} verbs[] = {
-	{"path", path}, {"add", add}, {"load", load}, {"rm", rm}, {"ls", ls},
+static const struct rack_verb verbs[] = {
+	{"path", path}, {"add", add}, {"load", load}, {"rm", rm}, {"ls", ls}, {},
 };
 
 int cmd_steer(int argc, char **argv)
 {
-	struct rack *rack;
-	int ret;
-
-	if (argc < 3)
-		return rack_usage("want RACK and what to do");
-	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-		if (strcmp(verbs[i].name, argv[2]))
-			continue;
-		if (rack_privileged() || rack_find(&rack, argv[1]))
-			return 1;
-		ret = verbs[i].run(rack, argv + 3);
-		rack_free(rack);
-		return ret;
-	}
-	return rack_usage("there is no `steer %.40s`", argv[2]);
+	return rack_do(verbs, argc, argv);
 }

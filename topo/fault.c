@@ -14,13 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "topo/daemon.h"
 #include "topo/fault_log.h"
 #include "topo/tor.h"
 #include "topo/wire.h"
+#include "topo/seconds.h"
 
 #define LOG_END_MS 5000
 #define WIRE_END_MS                                                                                \
@@ -197,14 +197,6 @@ static void end_unneeded(const struct fault *f)
 }
 
 /* ---- rules ---- */
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
 
 /* Its times count from now on. */
 static int put_in_force(struct fault *f, uint32_t slot, const struct tor_rule *rule)

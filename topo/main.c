@@ -44,7 +44,8 @@ static const struct command {
 	{"stats", cmd_stats, "RACK --json [--for SECONDS] [--links on|off]",
 	 "everything that is counted; --for looks so long first, --links on counts from now on"},
 	{"steer", cmd_steer,
-	 "RACK path NODE|FLOW PATH [--guard TIME] [--share N%] | add FLOW [TO [PATH]] | load FILE | "
+	 "RACK path NODE|FLOW PATH [--guard TIME] [--share N%] | add FLOW [TO [PATH]] | load FILE "
+	 "| "
 	 "rm FLOW|all | ls",
 	 "PATH through the switch of a node's frames or a flow's (udp:r0:1000:r1:2000): tc, xdp, "
 	 "bridge, afxdp"},
@@ -83,6 +84,25 @@ int rack_privileged(void)
 	if (geteuid())
 		return rack_say("%s needs root: run it with sudo", current->name);
 	return 0;
+}
+
+int rack_do(const struct rack_verb *verbs, int argc, char **argv)
+{
+	struct rack *rack;
+	int ret;
+
+	if (argc < 3)
+		return rack_usage("want RACK and what to do");
+	for (; verbs->name; verbs++) {
+		if (strcmp(verbs->name, argv[2]))
+			continue;
+		if (rack_privileged() || rack_find(&rack, argv[1]))
+			return 1;
+		ret = verbs->run(rack, argv + 3);
+		rack_free(rack);
+		return ret;
+	}
+	return rack_usage("there is no `%s %.40s`", current->name, argv[2]);
 }
 
 static void print_usage(FILE *to)

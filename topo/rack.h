@@ -155,6 +155,13 @@ int rack_netns(const struct rack *rack, const char *node);
 int rack_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Same, then how the subcommand is called; returns 2, the exit status of usage errors. */
 int rack_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* A subcommand's own: `rack NAME RACK VERB ...` */
+struct rack_verb {
+	const char *name;
+	int (*run)(const struct rack *rack, char **argv); /* what follows it; argv ends with NULL */
+};
+/* Does the one that argv[2] names, in the rack argv[1]; {} ends the table. The exit status. */
+int rack_do(const struct rack_verb *verbs, int argc, char **argv);
 /* Not root, or no BPF: says so, returns -1. */
 int rack_privileged(void);
 

@@ -14,15 +14,13 @@
 
 #include "topo/percpu.h"
 #include "topo/progress.h"
+#include "topo/seconds.h"
 
 #define READY_MS 30000 /* the verifier may take its time on a loaded machine */
 
 int64_t replicas_now_ns(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000LL + t.tv_nsec;
+	return now_ns();
 }
 
 void replicas_open(struct replicas *r)

@@ -21,10 +21,15 @@ bool seconds_parse(double *seconds, const char *text)
 	return true;
 }
 
-uint64_t seconds_from_now(double seconds)
+uint64_t now_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec + (uint64_t)(seconds * 1e9);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+uint64_t seconds_from_now(double seconds)
+{
+	return now_ns() + (uint64_t)(seconds * 1e9);
 }

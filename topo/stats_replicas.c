@@ -9,6 +9,7 @@
 #include "topo/percpu.h"
 #include "topo/process.h"
 #include "topo/stats_internal.h"
+#include "topo/seconds.h"
 
 struct served {
 	struct stats *s;
@@ -32,12 +33,10 @@ static void on_process(pid_t pid, const char *node, const char *comm, void *arg)
 static void read_page(struct stats_replica *r, const struct rack *rack, const char *node)
 {
 	char path[RACK_PATH_MAX];
-	struct timespec t;
 	uint64_t now_us;
 
 	r->told = status_read(&r->status, rack_path(path, rack->name, RACK_STATUS "/%s", node));
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	now_us = t.tv_sec * 1000000ull + t.tv_nsec / 1000;
+	now_us = now_ns() / 1000;
 	if (r->told && now_us > r->status.told_us)
 		r->silent_us = now_us - r->status.told_us;
 }

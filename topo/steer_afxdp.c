@@ -30,15 +30,13 @@
 
 #include "bpf/tor.h"
 #include "replica/privilege.h"
+#include "topo/seconds.h"
 #include "topo/steer.h"
 #include "topo/tor.h"
 #include "topo/xsk.h"
 #include "topo/tors.h"
 
-#define FRAME_SMALL 2048
-#define FRAME_LARGE 4096
-#define FRAME_ROOM 256 /* the kernel keeps free before each (XDP_PACKET_HEADROOM) */
-#define RING 2048      /* entries: not fewer than frames in the largest memory */
+#define RING 2048 /* entries: not fewer than frames in the largest memory */
 #define BATCH 32
 #define LOOK_AGAIN SIGUSR1
 #define LOOK_MS 5000
@@ -70,14 +68,6 @@ static void on_signal(int signal)
 		look_again = 1;
 	else
 		ending = 1;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
 static int failed(const char *what, int error)
@@ -114,8 +104,7 @@ static int open_socket(struct afxdp *a, unsigned int i)
 
 static int open_sockets(struct afxdp *a, uint64_t bytes)
 {
-	uint32_t need = FRAME_ROOM + a->rack->mtu + 14 + 4 * 2 + sizeof(struct steer_meta);
-	uint32_t size = need <= FRAME_SMALL ? FRAME_SMALL : FRAME_LARGE;
+	uint32_t size = xsk_frame_size(a->rack->mtu, sizeof(struct steer_meta));
 	int ret;
 
 	a->frames = bytes / size;

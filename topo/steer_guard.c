@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "topo/steer_guard.h"
+#include "topo/seconds.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "netns/ns.h"
@@ -19,14 +19,6 @@ struct counters {
 	uint64_t frames, bytes; /* that the node sent, those that its device dropped too */
 	uint64_t lost;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
 
 /* Of one device: as /proc/net/dev has it. */
 struct device {

@@ -327,7 +327,7 @@ static int handle_keys(struct screen *s, int interrupt, uint64_t due_ns)
 			       {.fd = interrupt, .events = POLLIN}};
 
 	for (;;) {
-		uint64_t now = seconds_from_now(0);
+		uint64_t now = now_ns();
 		int wait_ms = -1, c;
 
 		if (!s->paused && now >= due_ns)

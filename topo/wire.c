@@ -30,12 +30,10 @@
 #include "replica/privilege.h"
 #include "topo/held.h"
 #include "topo/private.h"
+#include "topo/seconds.h"
 #include "topo/tor.h"
 
 #define FRAMES 16384 /* that can be held at a time */
-#define FRAME_SMALL 2048
-#define FRAME_LARGE 4096
-#define FRAME_ROOM 256 /* the kernel keeps free before each (XDP_PACKET_HEADROOM) */
 #define BATCH 32
 #define MARGIN_MIN_NS 5000
 #define MARGIN_MAX_NS 40000
@@ -71,14 +69,6 @@ static void on_signal(int signal)
 		draining = 1;
 	else
 		ending = 1;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
 static int failed(const char *what, int error)
@@ -150,13 +140,13 @@ out:
 
 static int open_socket(struct wire *w)
 {
-	uint32_t need = FRAME_ROOM + w->rack->mtu + 14 + 4 * 2 + sizeof(struct tor_held);
+	uint32_t size = xsk_frame_size(w->rack->mtu, sizeof(struct tor_held));
 	int map = tor_pinned(w->rack, "tor_xsk"), fd, ret;
 	uint32_t zero = 0;
 
 	if (map < 0)
 		return -1;
-	ret = xsk_umem_open(&w->memory, FRAMES, need <= FRAME_SMALL ? FRAME_SMALL : FRAME_LARGE)
+	ret = xsk_umem_open(&w->memory, FRAMES, size)
 		      ?: xsk_open(&w->x, w->memory, TOR_WIRE_END_IFINDEX, 0, FRAMES)
 		      ?: held_open(&w->held, FRAMES);
 	if (!ret) {

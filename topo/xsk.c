@@ -10,6 +10,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define FRAME_SMALL 2048
+#define FRAME_LARGE 4096
+#define FRAME_ROOM 256 /* the kernel keeps free before each (XDP_PACKET_HEADROOM) */
+
 /* Shared with the kernel: one side writes the producer's index, the other the consumer's. */
 struct ring {
 	uint32_t *producer, *consumer;
@@ -33,6 +37,11 @@ struct xsk {
 	bool zero_copy;
 	struct ring rx, tx, fill, done;
 };
+
+uint32_t xsk_frame_size(uint32_t mtu, uint32_t extra)
+{
+	return FRAME_ROOM + mtu + 14 + 4 * 2 + extra <= FRAME_SMALL ? FRAME_SMALL : FRAME_LARGE;
+}
 
 int xsk_umem_open(struct xsk_umem **out, uint32_t frames, uint32_t size)
 {

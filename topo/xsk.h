@@ -18,6 +18,11 @@ struct xsk_frame {
 	uint32_t len;  /* bytes */
 };
 
+/*
+ * Bytes of memory that a frame needs which may carry two VLAN tags and `extra` bytes of the
+ * caller's, for xsk_umem_open().
+ */
+uint32_t xsk_frame_size(uint32_t mtu, uint32_t extra);
 /* `frames` and `size` (bytes of each) are powers of two. 0 or -errno. */
 int xsk_umem_open(struct xsk_umem **u, uint32_t frames, uint32_t size);
 void xsk_umem_close(struct xsk_umem *u); /* after its sockets; NULL is allowed */
