@@ -104,29 +104,44 @@ const struct journal_names *journal_names = &journal_names_direct;
 
 /* ---- the file ---- */
 
+static int make_window(struct journal_file *f, uint64_t size)
+{
+	uint64_t window = 2 * round_up(size, JOURNAL_FILE_STEP);
+	void *data;
+
+	if (size <= f->window)
+		return 0;
+	data = mremap(f->data, f->window, window, MREMAP_MAYMOVE);
+	if (data == MAP_FAILED)
+		return -errno;
+	f->data = data;
+	f->window = window;
+	return 0;
+}
+
 /*
- * Allocated, so that no later store meets a full disk (that would be SIGBUS), and present
- * in the page table, so that an append does not fault.
+ * Present in the page table first, so that an append does not fault: on a rack's own file
+ * system in large pages, which fallocate() would not take. Then allocated, so that no later
+ * store meets a full disk (that would be SIGBUS).
  */
 static int allocate(struct journal_file *f, uint64_t size)
 {
-	int ret = -posix_fallocate(f->fd, f->size, size - f->size);
+	struct stat was;
+	int ret;
 
-	if (ret)
-		return ret;
-	if (size > f->window) {
-		uint64_t window = 2 * round_up(size, JOURNAL_FILE_STEP);
-		void *data = mremap(f->data, f->window, window, MREMAP_MAYMOVE);
-
-		if (data == MAP_FAILED)
-			return -errno;
-		f->data = data;
-		f->window = window;
+	if (fstat(f->fd, &was) || ((uint64_t)was.st_size < size && ftruncate(f->fd, size)))
+		return -errno;
+	ret = make_window(f, size);
+	if (!ret) {
+		madvise(f->data + f->size / 4096 * 4096, size - f->size / 4096 * 4096,
+			MADV_POPULATE_WRITE); /* only faster */
+		ret = -posix_fallocate(f->fd, f->size, size - f->size);
 	}
-	/* Only faster: without it the pages come one by one. */
-	madvise(f->data + f->size / 4096 * 4096, size - f->size / 4096 * 4096, MADV_POPULATE_WRITE);
-	f->size = size;
-	return 0;
+	if (!ret)
+		f->size = size;
+	else if ((uint64_t)was.st_size < size && ftruncate(f->fd, was.st_size))
+		return -errno;
+	return ret;
 }
 
 int journal_file_map(struct journal_file *f, uint64_t size)
@@ -135,6 +150,7 @@ int journal_file_map(struct journal_file *f, uint64_t size)
 
 	if (data == MAP_FAILED)
 		return -errno;
+	madvise(data, WINDOW_LEAST, MADV_HUGEPAGE); /* only faster */
 	f->data = data;
 	f->window = WINDOW_LEAST;
 	f->size = 0;

@@ -14,6 +14,8 @@
 
 #include "replica/vr_core.h"
 
+#define DROPPED_SOON 8 /* ops */
+
 struct entry *vr_log_at(const struct vr_log *log, uint64_t op)
 {
 	if (op <= log->base || op > log->last)
@@ -45,6 +47,8 @@ static uint32_t place(const struct vr_log *log, uint32_t len)
 
 static void drop_oldest(struct vr_log *log)
 {
+	/* The next ones to go were written a whole ring ago. */
+	__builtin_prefetch(&log->ring[(log->base + DROPPED_SOON) & log->mask]);
 	log->used -= vr_log_at(log, log->base + 1)->op.len;
 	log->base++;
 }

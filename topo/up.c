@@ -85,6 +85,16 @@ static int write_file(const struct rack *rack, const char *name, const char *tex
 	return n == (ssize_t)len ? 0 : -1;
 }
 
+/* Large pages for those who ask for them: the journals. Not every kernel knows that option. */
+static int mount_tmpfs(const char *path)
+{
+	const unsigned long flags = MS_NOSUID | MS_NOEXEC;
+
+	int ret = mount("paxrack", path, "tmpfs", flags, "mode=0700,huge=advise");
+
+	return ret && errno == EINVAL ? mount("paxrack", path, "tmpfs", flags, "mode=0700") : ret;
+}
+
 static int make_folders(const struct rack *rack)
 {
 	static const char *const folders[] = {"ns", "bpf", "pids", "log", "journal", RACK_STATUS};
@@ -99,8 +109,7 @@ static int make_folders(const struct rack *rack)
 	 * Shared: a mount namespace that somebody makes later gets copies of what is mounted
 	 * in here, and only between shared mounts does their removal reach the copies.
 	 */
-	if (mount("paxrack", path, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0700") ||
-	    mount(NULL, path, NULL, MS_SHARED, NULL))
+	if (mount_tmpfs(path) || mount(NULL, path, NULL, MS_SHARED, NULL))
 		return rack_say("cannot mount a tmpfs on %s: %s", path, strerror(errno));
 	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
 		if (mkdir(rack_path(path, rack->name, "%s", folders[i]), 0700))
