@@ -138,6 +138,11 @@ class Replica:
         with open("/proc/%d/status" % self.process.pid) as f:
             return int(re.search(r"RssAnon:\s+(\d+)", f.read()).group(1))
 
+    def journal_in_large_pages_kb(self):
+        with open("/proc/%d/smaps" % self.process.pid) as f:
+            mapping = re.search(r"/journal/%s\n(?:.*\n)*?ShmemPmdMapped:\s+(\d+)" % self.node, f.read())
+        return int(mapping.group(1))
+
     def pinned(self, name):
         return os.path.join(self.pins, name)
 
