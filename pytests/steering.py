@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """A rack whose switch is steered, for tests of paths and flows."""
 import contextlib
+import os
 import re
 import struct
 import tempfile
@@ -9,12 +10,20 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from conftest import until
+from conftest import BUILD, until
 from racks import bpftool, rack_command
 from switch import Switch
 from test_tor import Tor
 
 PATHS = ["tc", "xdp", "bridge", "afxdp"]
+STEER_OBJECT = os.path.join(BUILD, "steer.bpf.o")  # the table alone, for the egress of any device
+
+
+def flow_key(frame):
+    """Of a UDP or TCP frame: its key in the table (struct steer_flow)."""
+    ip = frame[IP]
+    return struct.pack("!4s4sHHB3x", bytes(map(int, ip.src.split("."))),
+                       bytes(map(int, ip.dst.split("."))), ip.sport, ip.dport, ip.proto)
 
 
 class Steered(Switch):

@@ -10,6 +10,8 @@ sent, that every path judges them alike, and what happens when a path fails.
 """
 import os
 import signal
+import socket
+import struct
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_NOP, IPOption_Timestamp
@@ -17,9 +19,10 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
+import bpf
 from bench import one_cpu
 from conftest import until
-from steering import PATHS, Steered
+from steering import PATHS, STEER_OBJECT, Steered, flow_key
 
 from test_tor import SPOOFED
 
@@ -286,6 +289,31 @@ def test_a_native_redirect_that_failed_moves_its_flow(steered):
     steered.steer("path", "c0", "xdp")
     assert steered.counted("c0", lambda: (steered.ports["c0"].send(frames[0]),
                                           steered.ports["t1"].expect(frames[0]))) == {"xdp": 1}
+
+
+def test_a_frame_that_the_ports_program_did_not_see(steered):
+    """Generic XDP skips what a TC program has redirected: here that of the node's device `near`."""
+    frame = steered.datagram("c0", "t1")
+    steered.rack.exec("c0", "ip", "link", "add", "near", "type", "veth", "peer", "name", "far")
+    table = bpf.Object(STEER_OBJECT, types={"steer_egress": "tc"})
+    try:
+        for end in ("near", "far"):
+            steered.rack.exec("c0", "ip", "link", "set", end, "up", "addrgenmode", "none")
+        with steered.rack.namespace("c0"):
+            table.program("steer_egress").attach_tc_egress(socket.if_nametoindex("near"))
+            table.map("steer_devices").update(struct.pack("=I", 0),
+                                              struct.pack("=I", socket.if_nametoindex("eth0")))
+            sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        table.map("steer_table").update(flow_key(frame), struct.pack("=I", 0))
+        sender.bind(("near", 0))
+        steered.steer("path", "c0", "xdp")
+        with sender:
+            counted = steered.counted("c0", lambda: (sender.send(bytes(frame)),
+                                                     steered.ports["t1"].expect(frame)))
+        assert counted == {"xdp" if steered.xdp == "native" else "no-xdp": 1}
+    finally:
+        steered.rack.exec("c0", "ip", "link", "del", "near")
+        table.close()
 
 
 def test_a_killed_process_takes_nothing_with_it(steered):

@@ -5,7 +5,6 @@
            y0 ------ y1 [y]      the way of the flow in the table
 """
 import json
-import os
 import struct
 
 import pytest
@@ -14,11 +13,10 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
 from bench import one_cpu
-from conftest import BUILD
 from net import Port, link, namespaces, run
 from racks import bpftool
+from steering import STEER_OBJECT, flow_key
 
-OBJECT = os.path.join(BUILD, "steer.bpf.o")
 SENT, MISS, NO_FLOW, NO_DEVICE, FAILED = range(5)
 STEER_BY_MAC, STEER_GROUP = 0xffff, 1 << 31
 
@@ -32,7 +30,7 @@ class Egress:
             run("tc qdisc add dev %s clsact" % self.x0.device)
             # in a mount namespace of its own: tc mounts a bpf file system where there is none
             run("unshare --mount tc filter add dev %s egress bpf %s obj %s section egress" % (
-                self.x0.device, tc_words, OBJECT))
+                self.x0.device, tc_words, STEER_OBJECT))
             shown = json.loads(run("tc -j filter show dev %s egress" % self.x0.device))
         program = next(f["options"]["prog"]["id"] for f in shown if "options" in f)
         self.maps = {bpftool("map", "show", "id", i)["name"]: i
@@ -49,10 +47,7 @@ class Egress:
                       *words[1]]))
 
     def rule(self, frame, value):
-        ip = frame[IP]
-        key = struct.pack("!4s4sHHB3x", bytes(map(int, ip.src.split("."))),
-                          bytes(map(int, ip.dst.split("."))), ip.sport, ip.dport, ip.proto)
-        self.update("steer_table", key, struct.pack("=I", value))
+        self.update("steer_table", flow_key(frame), struct.pack("=I", value))
 
     def device(self, port, index):
         self.update("steer_devices", struct.pack("=I", port), struct.pack("=I", index))
