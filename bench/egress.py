@@ -6,9 +6,11 @@
 In turn on each path, RUNS times: 64-byte datagrams as fast as one process sends them, then one TCP
 stream (iperf3) for each queue. Medians, and their ratio to the bridge of the same rack. CPU is that of
 sender, receiver and rack-steer, in which the kernel forwards for them; what it left to ksoftirqd is
-not in it. Absolute figures drift, ratios hold better.
+not in it. Absolute figures drift, ratios hold better. Then the datagrams alone on afxdp with the largest
+memory and each of several fill thresholds, in turn too.
 """
 import collections
+import contextlib
 import json
 import os
 import re
@@ -32,6 +34,8 @@ RUNS = int(os.environ.get("RUNS", 3))
 SECONDS = float(os.environ.get("SECONDS", 1))
 PAYLOAD = 18  # bytes: the smallest frame, of 64 with its checksum
 FLOWS = 16
+UMEM_MAX = 1 << 22  # bytes: 2,048 frames
+FILL_THRESHOLDS = [32, 128, 512, 2048]
 
 Run = collections.namedtuple("Run", "kpps lost gbit cpu_us skbs balance")
 
@@ -108,13 +112,13 @@ class Bench:
             server.kill()
             server.wait()
 
-    def run(self, path):
+    def run(self, path, tcp=True):
         done = rack_command("steer", self.rack.name, "path", "t0", path)
         if done.returncode:
             raise SystemExit("bench-egress: " + done.stderr.strip())
         got, sent, busy, freed, balance = self.packets()
-        return Run(got / SECONDS / 1e3, 100 - 100 * got / sent if sent else 0, self.tcp_gbit(),
-                   busy * 1e6 / max(got, 1), freed / max(got, 1), balance)
+        return Run(got / SECONDS / 1e3, 100 - 100 * got / sent if sent else 0,
+                   self.tcp_gbit() if tcp else None, busy * 1e6 / max(got, 1), freed / max(got, 1), balance)
 
 
 def middle(runs, field):
@@ -122,20 +126,30 @@ def middle(runs, field):
     return statistics.median(values) if values else None
 
 
-def row(path, mode, queues, runs, base):
-    def text(field, form):
-        value = middle(runs, field)
-        return "-" if value is None else form % value
-
-    def ratio(field):
-        return "%.2f" % (middle(runs, field) / (middle(base, field) or 1))
-    return [path, mode, str(queues), text("kpps", "%.0f"), ratio("kpps"), text("lost", "%.1f"),
-            text("gbit", "%.2f"), ratio("gbit"), text("cpu_us", "%.2f"), ratio("cpu_us"),
-            text("skbs", "%.2f"), text("balance", "%.2f")]
+def text(runs, field, form):
+    value = middle(runs, field)
+    return "-" if value is None else form % value
 
 
-HEAD = [["path", "mode", "queues", "kpps", "x", "lost %", "TCP Gbit/s", "x", "CPU us/packet", "x",
-         "skbs/packet", "balance"]]
+def ratio(runs, base, field):
+    return "%.2f" % (middle(runs, field) / (middle(base, field) or 1))
+
+
+PATH_HEAD = ["path", "mode", "queues", "kpps", "x", "lost %", "TCP Gbit/s", "x", "CPU us/packet", "x",
+             "skbs/packet", "balance"]
+FILL_HEAD = ["path", "mode", "fill_threshold", "kpps", "x", "lost %", "CPU us/packet", "x"]
+
+
+def path_row(path, mode, queues, runs, base):
+    return [path, mode, str(queues), text(runs, "kpps", "%.0f"), ratio(runs, base, "kpps"),
+            text(runs, "lost", "%.1f"), text(runs, "gbit", "%.2f"), ratio(runs, base, "gbit"),
+            text(runs, "cpu_us", "%.2f"), ratio(runs, base, "cpu_us"), text(runs, "skbs", "%.2f"),
+            text(runs, "balance", "%.2f")]
+
+
+def fill_row(threshold, runs, base):
+    return ["afxdp", "native", str(threshold), text(runs, "kpps", "%.0f"), ratio(runs, base, "kpps"),
+            text(runs, "lost", "%.1f"), text(runs, "cpu_us", "%.2f"), ratio(runs, base, "cpu_us")]
 
 
 def show(rows):
@@ -145,28 +159,63 @@ def show(rows):
                         for i, (c, w) in enumerate(zip(r, widths))).rstrip())
 
 
-def main():
-    rows = list(HEAD)
-    configurations = [(mode, queues) for mode in ("native", "generic") for queues in (1, 2)]
-    with tempfile.TemporaryDirectory() as directory:
-        for at, (mode, queues) in enumerate(configurations):
-            with Rack(directory, replicas=1, testers=2, xdp=mode, link={"queues": queues}) as rack:
-                rack.up()
-                bench = Bench(rack, queues)
-                runs = {path: [] for path in PATHS}
+def progress(words):
+    if sys.stderr.isatty():
+        print("\r\x1b[K" + words, end="", file=sys.stderr, flush=True)
+    elif words:
+        print(words, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def rack_with(directory, mode, queues, **keys):
+    with Rack(directory, replicas=1, testers=2, xdp=mode, link={"queues": queues}, **keys) as rack:
+        rack.up()
+        bench = Bench(rack, queues)
+        try:
+            yield bench
+        finally:
+            bench.close()
+
+
+def measure_paths(directory):
+    """[row]: every path in every kind of rack."""
+    rows = []
+    for mode in ("native", "generic"):
+        for queues in (1, 2):
+            runs = {path: [] for path in PATHS}
+            with rack_with(directory, mode, queues) as bench:
                 for n in range(RUNS):
                     for path in PATHS:
-                        print("\r%d of %d: %s, queues: %d, run %d, %-8s" % (
-                            at + 1, len(configurations), mode, queues, n + 1, path),
-                            end="", file=sys.stderr, flush=True)
+                        progress("%s, queues: %d, run %d of %d, %s" % (mode, queues, n + 1, RUNS, path))
                         runs[path].append(bench.run(path))
-                bench.close()
-                rows += [row(path, mode, queues, runs[path], runs["bridge"]) for path in PATHS]
-    print("\r%60s\r" % "", end="", file=sys.stderr)
-    show(rows)
+            rows += [path_row(path, mode, queues, runs[path], runs["bridge"]) for path in PATHS]
+    return rows
+
+
+def measure_fill(directory):
+    """[row]: one for each threshold, in racks of the same time."""
+    runs = {threshold: [] for threshold in FILL_THRESHOLDS}
+    with contextlib.ExitStack() as stack:
+        benches = {threshold: stack.enter_context(rack_with(
+            directory, "native", 1, afxdp={"umem_bytes": UMEM_MAX, "fill_threshold": threshold}))
+            for threshold in FILL_THRESHOLDS}
+        for n in range(RUNS):
+            for threshold, bench in benches.items():
+                progress("fill_threshold %d, run %d of %d" % (threshold, n + 1, RUNS))
+                runs[threshold].append(bench.run("afxdp", tcp=False))
+    return [fill_row(threshold, runs[threshold], runs[FILL_THRESHOLDS[0]]) for threshold in runs]
+
+
+def main():
+    with tempfile.TemporaryDirectory() as directory:
+        paths, fill = measure_paths(directory), measure_fill(directory)
+    progress("")
+    show([PATH_HEAD] + paths)
     print("\nx: to the bridge of the same rack. kpps: 64-byte frames that arrived. skbs: freed, for each "
           "of them.\nbalance: frames of the emptiest queue to those of the fullest; - : the port does "
-          "not poll, and has no count.")
+          "not poll, and has no count.\n")
+    show([FILL_HEAD] + fill)
+    print("\nx: to the first. Memory of %d frames." % (UMEM_MAX // 2048))
 
 
 if __name__ == "__main__":
