@@ -270,8 +270,9 @@ static int check_rack(const struct rack *rack)
 				rack->name);
 	for (unsigned int i = 0; i < rack->count; i++) {
 		if (!rack->nodes[i].here)
-			return rack_say("%s is on another host: start replicas there by `rack exec`",
-					rack->nodes[i].name);
+			return rack_say(
+				"%s is on another host: start replicas there by `rack exec`",
+				rack->nodes[i].name);
 		if (rack->nodes[i].command)
 			return rack_say("%s has a command of its own, and run starts ours only",
 					rack->nodes[i].name);

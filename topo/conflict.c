@@ -36,7 +36,8 @@ static int check_rack(const char *name, void *arg)
 	/* A rack that is half gone has no addresses left to be wrong about once it is removed. */
 	if (!strcmp(name, rack->name) || rack_state(name) != RACK_UP)
 		return 0;
-	/* Another version may have written what this one cannot read (and says so): no reason to stop. */
+	/* Another version may have written what this one cannot read (and says so): no reason to
+	 * stop. */
 	if (rack_load(&other, rack_path(path, name, "rack.yaml")))
 		return 0;
 	if (overlap(rack->subnet, rack->prefix, other->subnet, other->prefix))

@@ -55,25 +55,15 @@ static void fault_close(struct fault *f)
 
 static int fault_open(struct fault *f, const struct rack *rack)
 {
-	int state;
-
 	*f = (struct fault){rack, -1, -1, -1, -1, -1, -1, NULL, {}};
 	if ((f->lock = tor_lock(rack)) < 0 || (f->rules = tor_pinned(f->rack, "tor_rules")) < 0 ||
 	    (f->counts = tor_pinned(f->rack, "tor_fault_counts")) < 0 ||
 	    (f->cut = tor_pinned(f->rack, "tor_cut")) < 0 ||
 	    (f->flows = tor_pinned(f->rack, "tor_flows")) < 0 ||
-	    (f->ports = tor_pinned(f->rack, "tor_ports")) < 0)
+	    (f->ports = tor_pinned(f->rack, "tor_ports")) < 0 ||
+	    !(f->state = tor_shared(f->rack, "tor_fault_state", sizeof(*f->state),
+				    PROT_READ | PROT_WRITE)))
 		goto fail;
-	state = tor_pinned(f->rack, "tor_fault_state");
-	if (state < 0)
-		goto fail;
-	f->state = mmap(NULL, sizeof(*f->state), PROT_READ | PROT_WRITE, MAP_SHARED, state, 0);
-	close(state);
-	if (f->state == MAP_FAILED) {
-		f->state = NULL;
-		failed(f, "share the counters");
-		goto fail;
-	}
 	for (uint32_t i = 0; i < TOR_RULES_MAX; i++) {
 		if (bpf_map_lookup_elem(f->rules, &i, &f->rule[i])) {
 			failed(f, "read the rules");

@@ -54,7 +54,7 @@ struct stats_program {
 	uint32_t id;
 	char name[16];
 	enum stats_hook hook;
-	bool ours, counts; /* it is the rack's own; it counts its verdicts itself */
+	bool ours, counts;    /* it is the rack's own; it counts its verdicts itself */
 	uint8_t attached;     /* XDP: as in struct look_link */
 	enum stats_side side; /* the first place */
 	unsigned int node, places;

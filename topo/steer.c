@@ -112,7 +112,6 @@ void steer_close(struct steer *s)
 int steer_open(struct steer **out, const struct rack *rack)
 {
 	struct steer *s = calloc(1, sizeof(*s));
-	int state = -1;
 
 	if (!s)
 		return rack_say("no memory");
@@ -128,16 +127,9 @@ int steer_open(struct steer **out, const struct rack *rack)
 	    (s->ports = tor_pinned(rack, "tor_ports")) < 0 ||
 	    (s->counts = tor_pinned(rack, "tor_counts")) < 0 ||
 	    (s->moved = tor_pinned(rack, "tor_moved")) < 0 ||
-	    (state = tor_pinned(rack, "steer_state")) < 0)
-		goto fail;
-	s->state = mmap(NULL, sizeof(*s->state), PROT_READ | PROT_WRITE, MAP_SHARED, state, 0);
-	close(state);
-	if (s->state == MAP_FAILED) {
-		s->state = NULL;
-		failed(s, "share the counters");
-		goto fail;
-	}
-	if (read_all(s))
+	    !(s->state =
+		      tor_shared(rack, "steer_state", sizeof(*s->state), PROT_READ | PROT_WRITE)) ||
+	    read_all(s))
 		goto fail;
 	*out = s;
 	return 0;
@@ -541,17 +533,8 @@ int steer_set_port_path(struct steer *s, unsigned int index, const struct steer_
 
 int steer_counts_open(const struct steer_state **out, const struct rack *rack)
 {
-	int fd = tor_pinned(rack, "steer_state");
-	void *state;
-
-	if (fd < 0)
-		return -1;
-	state = mmap(NULL, sizeof(struct steer_state), PROT_READ, MAP_SHARED, fd, 0);
-	close(fd);
-	if (state == MAP_FAILED)
-		return rack_say("cannot share the counters of %s: %s", rack->name, strerror(errno));
-	*out = state;
-	return 0;
+	*out = tor_shared(rack, "steer_state", sizeof(**out), PROT_READ);
+	return *out ? 0 : -1;
 }
 
 void steer_counts_close(const struct steer_state *state)

@@ -348,16 +348,9 @@ static void catch_signals(sigset_t *awake)
 
 static int map_counts(struct afxdp *a)
 {
-	int fd = tor_pinned(a->rack, "steer_state");
-
-	if (fd < 0)
+	a->state = tor_shared(a->rack, "steer_state", sizeof(*a->state), PROT_READ | PROT_WRITE);
+	if (!a->state)
 		return -1;
-	a->state = mmap(NULL, sizeof(*a->state), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	if (a->state == MAP_FAILED) {
-		a->state = NULL;
-		return failed("share its counters", errno);
-	}
 	a->counts = &a->state->afxdp;
 	return 0;
 }

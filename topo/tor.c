@@ -6,6 +6,7 @@
 #include <linux/membarrier.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -92,6 +93,21 @@ int tor_pinned(const struct rack *rack, const char *name)
 	int fd = bpf_obj_get(rack_path(path, rack->name, "bpf/tor/%s", name));
 
 	return fd < 0 ? rack_say("cannot open %s: %s", path, strerror(errno)) : fd;
+}
+
+void *tor_shared(const struct rack *rack, const char *name, size_t size, int protection)
+{
+	int fd = tor_pinned(rack, name);
+	void *memory;
+
+	if (fd < 0)
+		return NULL;
+	memory = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
+	close(fd);
+	if (memory != MAP_FAILED)
+		return memory;
+	rack_say("cannot share %s of %s: %s", name, rack->name, strerror(errno));
+	return NULL;
 }
 
 /* synchronize_rcu() by another name. */

@@ -18,6 +18,11 @@ bool tor_bounces(const struct rack *rack, const struct rack_node *node);
 int tor_lock(const struct rack *rack);
 /* What is pinned as bpf/tor/<name>: a descriptor, or -1 having said why. */
 int tor_pinned(const struct rack *rack, const char *name);
+/*
+ * The same, of an array that may be mapped: its first `size` bytes, shared with the programs
+ * and to be given back by munmap(). `protection` as of mmap(). NULL having said why.
+ */
+void *tor_shared(const struct rack *rack, const char *name, size_t size, int protection);
 /* Programs that began before now have ended. */
 void tor_wait_for_programs(void);
 

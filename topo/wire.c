@@ -160,16 +160,9 @@ static int open_socket(struct wire *w)
 
 static int map_state(struct wire *w)
 {
-	int fd = tor_pinned(w->rack, "tor_fault_state");
-
-	if (fd < 0)
+	w->state = tor_shared(w->rack, "tor_fault_state", sizeof(*w->state), PROT_READ);
+	if (!w->state)
 		return -1;
-	w->state = mmap(NULL, sizeof(*w->state), PROT_READ, MAP_SHARED, fd, 0);
-	close(fd);
-	if (w->state == MAP_FAILED) {
-		w->state = NULL;
-		return failed("share the counters of", errno);
-	}
 	w->sent = w->state->released;
 	return 0;
 }

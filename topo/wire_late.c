@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* How late packets were, from the counts that the ToR keeps of what the wire sends back. */
-#include <errno.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "bpf/fault.h"
 #include "topo/tor.h"
@@ -12,15 +9,10 @@
 int wire_late(const struct rack *rack, double late_us[3])
 {
 	const size_t len = TOR_LATE_STEPS * sizeof(uint64_t);
-	uint64_t total = 0, seen = 0, *count;
-	int fd = tor_pinned(rack, "tor_late");
+	uint64_t total = 0, seen = 0, *count = tor_shared(rack, "tor_late", len, PROT_READ);
 
-	if (fd < 0)
+	if (!count)
 		return -1;
-	count = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
-	close(fd);
-	if (count == MAP_FAILED)
-		return rack_say("cannot share the counters of %s: %s", rack->name, strerror(errno));
 	for (unsigned int i = 0; i < TOR_LATE_STEPS; i++)
 		total += count[i];
 	late_us[0] = late_us[1] = late_us[2] = 0;
