@@ -5,6 +5,7 @@
 #include "topo/file.h"
 #include "topo/rack.h"
 #include "topo/yaml.h"
+#include "topo/yaml_exact.h"
 
 #define FILE_HINT "topo/rack3.yaml shows every key"
 
@@ -24,7 +25,7 @@ static const cyaml_schema_field_t node_fields[] = {
 	CYAML_FIELD_STRING_PTR("command", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
 			       struct rack_file_node, command, 1, CYAML_UNLIMITED),
 	CYAML_FIELD_SEQUENCE("cpus", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
-			     struct rack_file_node, cpus, &cpu_schema, 0, CPU_SETSIZE),
+			     struct rack_file_node, cpus, &cpu_schema, 1, CPU_SETSIZE),
 	CYAML_FIELD_END,
 };
 
@@ -55,17 +56,19 @@ static const cyaml_schema_field_t vxlan_fields[] = {
 };
 
 static const cyaml_schema_field_t link_fields[] = {
-	CYAML_FIELD_UINT("mtu", CYAML_FLAG_OPTIONAL, struct rack_file_link, mtu),
-	CYAML_FIELD_UINT("queues", CYAML_FLAG_OPTIONAL, struct rack_file_link, queues),
+	CYAML_FIELD_UINT("mtu", CYAML_FLAG_OPTIONAL | YAML_FROM_1, struct rack_file_link, mtu),
+	CYAML_FIELD_UINT("queues", CYAML_FLAG_OPTIONAL | YAML_FROM_1, struct rack_file_link,
+			 queues),
 	CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t afxdp_fields[] = {
-	CYAML_FIELD_UINT("umem_bytes", CYAML_FLAG_OPTIONAL, struct rack_file_afxdp, umem_bytes),
-	CYAML_FIELD_UINT("fill_threshold", CYAML_FLAG_OPTIONAL, struct rack_file_afxdp,
-			 fill_threshold),
+	CYAML_FIELD_UINT("umem_bytes", CYAML_FLAG_OPTIONAL | YAML_FROM_1, struct rack_file_afxdp,
+			 umem_bytes),
+	CYAML_FIELD_UINT("fill_threshold", CYAML_FLAG_OPTIONAL | YAML_FROM_1,
+			 struct rack_file_afxdp, fill_threshold),
 	CYAML_FIELD_SEQUENCE("cpus", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
-			     struct rack_file_afxdp, cpus, &cpu_schema, 0, 1),
+			     struct rack_file_afxdp, cpus, &cpu_schema, 1, 1),
 	CYAML_FIELD_END,
 };
 
@@ -82,7 +85,7 @@ static const cyaml_schema_field_t file_fields[] = {
 	CYAML_FIELD_MAPPING("link", CYAML_FLAG_OPTIONAL, struct rack_file, link, link_fields),
 	CYAML_FIELD_MAPPING("afxdp", CYAML_FLAG_OPTIONAL, struct rack_file, afxdp, afxdp_fields),
 	CYAML_FIELD_SEQUENCE("tors", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct rack_file,
-			     tors, &tor_schema, 0, TOR_TORS_MAX),
+			     tors, &tor_schema, 1, TOR_TORS_MAX),
 	CYAML_FIELD_MAPPING("vxlan", CYAML_FLAG_OPTIONAL, struct rack_file, vxlan, vxlan_fields),
 	CYAML_FIELD_SEQUENCE("nodes", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct rack_file,
 			     nodes, &node_schema, 0, RACK_NODES_MAX),

@@ -151,7 +151,7 @@ static int check_counts(const char *path, const struct rack_file *file)
 
 static int read_afxdp(struct rack *rack, const char *path)
 {
-	const struct rack_file_afxdp *from = &rack->file->afxdp;
+	struct rack_file_afxdp *from = &rack->file->afxdp;
 	long cpus = sysconf(_SC_NPROCESSORS_CONF);
 	unsigned int bytes = from->umem_bytes ?: STEER_UMEM_MIN;
 
@@ -164,8 +164,9 @@ static int read_afxdp(struct rack *rack, const char *path)
 	if (from->cpus_count && from->cpus[0] >= cpus)
 		return rack_wrong(path, "afxdp", "there is no CPU %u, this machine has 0 to %ld",
 				  from->cpus[0], cpus - 1);
-	rack->umem_bytes = bytes;
-	rack->fill_threshold = from->fill_threshold ?: STEER_FILL_DEFAULT;
+	from->umem_bytes = rack->umem_bytes = bytes;
+	from->fill_threshold = from->fill_threshold ?: STEER_FILL_DEFAULT;
+	rack->fill_threshold = from->fill_threshold;
 	rack->afxdp_cpu = from->cpus_count ? (int)from->cpus[0] : (int)cpus - 1;
 	return 0;
 }
@@ -203,7 +204,8 @@ int rack_make(struct rack **out, struct rack_file *file, const char *path)
 	if (!file->link.mtu)
 		file->link.mtu = MTU_DEFAULT - (tors_stretched(file) ? VXLAN_BYTES : 0);
 	rack->mtu = file->link.mtu;
-	rack->queues = file->link.queues ?: 1;
+	file->link.queues = file->link.queues ?: 1;
+	rack->queues = file->link.queues;
 	rack->tors = file->tors_count ?: 1;
 	rack->tor = calloc(rack->tors, sizeof(*rack->tor));
 	rack->nodes = calloc(file->replicas + file->clients + file->testers, sizeof(*rack->nodes));

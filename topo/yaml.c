@@ -9,6 +9,7 @@
 #include <yaml.h>
 
 #include "topo/rack.h"
+#include "topo/yaml_exact.h"
 
 /*
  * libcyaml says what is wrong in its first message, then, from the inside out, where:
@@ -173,6 +174,10 @@ int yaml_file_load(void **out, const char *path, const cyaml_schema_value_t *sch
 	}
 	if (!data)
 		return rack_say("%s: there is no rack in it (%s)", path, hint);
+	if (yaml_exact(path, schema, hint)) {
+		yaml_file_free(data, schema);
+		return -1;
+	}
 	*out = data;
 	return 0;
 }
