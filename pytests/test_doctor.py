@@ -411,7 +411,7 @@ def test_leftover_links(tmp_path):
     (["a", "b"], 2, "one RACK at most"),
     (["--clean", "a"], 2, "--clean is for dead racks"),
     (["no-such-rack"], 1, "there is no such rack"),
-    (["Not A Name"], 1, "is no name of a rack"),
+    (["Not A Name"], 2, "is no name of a rack"),
 ])
 def test_bad_input(words, status, sentence):
     done = rack_command("doctor", *words)

@@ -462,7 +462,7 @@ def test_a_wrong_file_is_told_with_line_and_key(tmp_path, name):
         head, NAME, SUBNET, text) if head else
         "%s\nrack: {rack: %s, subnet: %s, replicas: 3, clients: 1}\n" % (text, NAME, SUBNET))
     done = rack("run", path, "--out", tmp_path / "out")
-    assert done.returncode == 1 and done.stdout == "" and len(done.stderr.splitlines()) == 1
+    assert done.returncode == 2 and done.stdout == "" and len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("rack: %s:%d: " % (path, line)) and says in done.stderr, done.stderr
     assert not (tmp_path / "out").exists() and left_behind() == []
 
@@ -484,7 +484,7 @@ def test_bad_arguments(lab, arguments, says):
 
 @pytest.mark.parametrize("arguments, status, says", [
     ([], 2, "want the folder of one experiment"),
-    (["/nonexistent"], 1, "/nonexistent"),
+    (["/nonexistent"], 2, "/nonexistent"),
 ])
 def test_bad_arguments_of_check(arguments, status, says):
     done = rack("check", *arguments)

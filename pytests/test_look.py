@@ -413,13 +413,26 @@ def test_usage(rack, arguments):
     assert re.fullmatch(r"rack %s: .+; usage: rack %s .+\n" % (arguments[0], arguments[0]), done.stderr)
 
 
-@pytest.mark.parametrize("arguments", [
-    ["show", "no-such-rack"], ["top", "no-such-rack", "--once"], ["stats", "no-such-rack", "--json"],
-    ["capture", "no-such-rack"], ["capture", "RACK", "r9"],
-    ["capture", "RACK", "-w", "/proc/no/such/file"]], ids=" ".join)
-def test_refused(rack, arguments):
+@pytest.mark.parametrize("status, arguments", [
+    # a rack that is not up, a file that the machine lets nobody write
+    *((1, [verb, "no-such-rack", *more]) for verb, *more in (
+        ["show"], ["top", "--once"], ["stats", "--json"], ["capture"], ["ls"], ["doctor"],
+        ["exec", "r0", "true"], ["fault", "ls"], ["steer", "ls"])),
+    (1, ["capture", "RACK", "-w", "/proc/version"]),
+    # what is no name of a rack, no node, no file
+    *((2, [verb, "A_B/..", *more]) for verb, *more in (
+        ["show"], ["top", "--once"], ["stats", "--json"], ["capture"], ["ls"], ["doctor"],
+        ["exec", "r0", "true"], ["fault", "ls"], ["steer", "ls"], ["down"], ["shell"], ["up"], ["run"])),
+    (2, ["exec", "RACK", "r9", "true"]), (2, ["capture", "RACK", "r9"]), (2, ["shell", "RACK", "r9"]),
+    (2, ["capture", "RACK", "tor"]), (2, ["fault", "RACK", "add", "--from", "r9", "drop"]),
+    (2, ["steer", "RACK", "path", "r9", "xdp"]), (2, ["capture", "RACK", "-w", "/proc/no/such/file"]),
+    (2, ["capture", "RACK", "-w", "/proc"])],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None)
+def test_refused(rack, status, arguments):
+    """1: the state of rack or machine is against it; 2: what was typed cannot be."""
     done = rack_command(*[rack.name if a == "RACK" else a for a in arguments])
-    assert done.returncode == 1 and not done.stdout and len(done.stderr.splitlines()) == 1
+    assert (done.returncode, done.stdout) == (status, ""), done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_nothing_is_left(tmp_path):

@@ -356,7 +356,7 @@ def test_exec_has_the_commands_exit_status_and_environment(rack):
     assert {"tor_counts", "tor_ingress", "tor_pass", "tor_ports"} <= \
         set(rack.exec("tor", "ls", rack.path("bpf/tor")).split())
     done = rack.exec("r9", "true", check=False)
-    assert done.returncode == 1 and "r9" in done.stderr
+    assert done.returncode == 2 and "r9" in done.stderr
 
 
 def test_a_shell_takes_down_what_it_built(rack):

@@ -115,6 +115,15 @@ static int capture(struct sink *s, struct tap *tap, int interrupt)
 	return ret;
 }
 
+static int cannot_write(const char *path)
+{
+	static const char text[] = "cannot write %s: %s";
+
+	if (errno == ENOENT || errno == ENOTDIR || errno == EISDIR)
+		return rack_cannot_be(text, path, strerror(errno));
+	return rack_say(text, path, strerror(errno));
+}
+
 static int open_file(struct sink *s)
 {
 	const char *path = s->options->file;
@@ -124,7 +133,7 @@ static int open_file(struct sink *s)
 		return 0;
 	s->file = strcmp(path, "-") ? fopen(path, "we") : stdout;
 	if (!s->file)
-		return rack_say("cannot write %s: %s", path, strerror(errno));
+		return cannot_write(path);
 	ret = pcapng_begin(s->file, s->rack, s->only);
 	return ret ? rack_say("cannot write %s: %s", path, strerror(-ret)) : 0;
 }
@@ -199,9 +208,13 @@ int cmd_capture(int argc, char **argv)
 	if (rack_privileged() || rack_find(&rack, argv[1]))
 		return 1;
 	s.rack = rack;
-	if (node && !(s.only = rack_node(rack, node)))
-		ret = rack_say("%s has no node %.20s (`rack ls %s` lists them)", rack->name, node,
-			       rack->name);
+	if (node && !strcmp(node, "tor"))
+		ret = rack_cannot_be("tor is the switch itself: `rack capture %s` takes what comes "
+				     "in by its ports, --both also what leaves by them",
+				     rack->name);
+	else if (node && !(s.only = rack_node(rack, node)))
+		ret = rack_cannot_be("%s has no node %.20s (`rack ls %s` lists them)", rack->name,
+				     node, rack->name);
 	else
 		ret = run(&s);
 	rack_free(rack);

@@ -6,19 +6,22 @@
 
 int cmd_report(int argc, char **argv)
 {
-	unsigned int folders = 0;
+	const char *folder = NULL;
+	bool several = false;
 
 	if (argc - 1 > SCRIPT_ARGUMENTS_MAX)
 		return rack_usage("that is too much");
 	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--around") && i + 1 < argc)
+		if (!strcmp(argv[i], "--around") && i + 1 < argc) {
 			i++;
-		else if (argv[i][0] == '-')
+		} else if (argv[i][0] == '-') {
 			return rack_usage("'%.40s': want a folder and --around TIME", argv[i]);
-		else
-			folders++;
+		} else {
+			several = folder;
+			folder = argv[i];
+		}
 	}
-	if (folders != 1)
+	if (!folder || several)
 		return rack_usage("want the folder of one experiment");
-	return experiment_report((const char *const *)argv + 1);
+	return experiment_report(folder, (const char *const *)argv + 1);
 }

@@ -95,7 +95,7 @@ int cmd_shell(int argc, char **argv)
 	client = rack_nth(rack, RACK_CLIENT, 0);
 	node = argc > 2 ? argv[2] : client ? client->name : rack->nodes[0].name;
 	if (strcmp(node, "tor") && !rack_node(rack, node))
-		ret = rack_say("%s has no node %.20s", rack->name, node);
+		ret = rack_cannot_be("%s has no node %.20s", rack->name, node);
 	else if (rack_up(rack, &made) || run_shell(rack, node))
 		ret = -1;
 	if (made && rack_down(rack->name))

@@ -130,13 +130,33 @@ static int run_script(const char *name, const char *const *arguments, bool to_it
 	return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 }
 
+static int check_folder(const char *folder)
+{
+	char *path;
+	int error = 0;
+
+	if (asprintf(&path, "%s/summary.json", folder) < 0)
+		return rack_say("no memory");
+	if (access(path, F_OK))
+		error = errno;
+	free(path);
+	if (error == ENOENT || error == ENOTDIR)
+		return rack_cannot_be("%s is no experiment's folder: it has no summary.json",
+				      folder);
+	return 0; /* any other trouble shows when it is read */
+}
+
 int experiment_check(const char *folder)
 {
+	if (check_folder(folder))
+		return EXIT_FAILURE;
 	return run_script("results.py", (const char *[]){"check", folder, NULL}, false);
 }
 
-int experiment_report(const char *const *arguments)
+int experiment_report(const char *folder, const char *const *arguments)
 {
+	if (check_folder(folder))
+		return EXIT_FAILURE;
 	return run_script("report.py", arguments, false);
 }
 
@@ -190,7 +210,7 @@ int experiment_run(const char *path, const struct experiment_options *o)
 	int ret = -1, interrupt;
 
 	if (experiment_load(&e, path, &o->wish))
-		return EXIT_FAILURE;
+		return 2;
 	if (o->folder)
 		snprintf(folder, sizeof(folder), "%s", o->folder);
 	else

@@ -17,6 +17,7 @@ int experiment_run(const char *path, const struct experiment_options *options);
 /* The verdicts over its folder, and its report, again; the exit status. */
 int experiment_check(const char *folder);
 #define SCRIPT_ARGUMENTS_MAX 64
-int experiment_report(const char *const *arguments); /* as topo/report.py takes them */
+/* `arguments`, the folder among them, as topo/report.py takes them. */
+int experiment_report(const char *folder, const char *const *arguments);
 
 #endif

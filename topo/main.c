@@ -54,16 +54,33 @@ static const struct command {
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static const struct command *current;
+static bool cannot_be; /* what was typed */
+
+static void say(const char *fmt, va_list args)
+{
+	fputs("rack: ", stderr);
+	vfprintf(stderr, fmt, args);
+	fputc('\n', stderr);
+}
 
 int rack_say(const char *fmt, ...)
 {
 	va_list args;
 
-	fputs("rack: ", stderr);
 	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
+	say(fmt, args);
 	va_end(args);
-	fputc('\n', stderr);
+	return -1;
+}
+
+int rack_cannot_be(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	say(fmt, args);
+	va_end(args);
+	cannot_be = true;
 	return -1;
 }
 
@@ -117,6 +134,7 @@ static void print_usage(FILE *to)
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
+	int ret;
 
 	if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")) {
 		print_usage(stdout);
@@ -131,7 +149,8 @@ int main(int argc, char **argv)
 			       current->help);
 			return 0;
 		}
-		return current->run(argc - 1, argv + 1);
+		ret = current->run(argc - 1, argv + 1);
+		return ret == 1 && cannot_be ? 2 : ret;
 	}
 	if (name[0])
 		fprintf(stderr, "rack: there is no command '%s'\n", name);

@@ -110,8 +110,8 @@ int rack_netns(const struct rack *rack, const char *node)
 		return rack_say("%s of %s is not on this host, but on %s", node, rack->name,
 				inet_ntop(AF_INET, &rack->tor[n->tor].host, host, sizeof(host)));
 	if (strcmp(node, "tor") && !n)
-		return rack_say("%s has no node %.20s (`rack ls %s` lists them)", rack->name, node,
-				rack->name);
+		return rack_cannot_be("%s has no node %.20s (`rack ls %s` lists them)", rack->name,
+				      node, rack->name);
 	ns = ns_open(rack_path(path, rack->name, "ns/%s", node));
 	if (ns < 0)
 		return rack_say("cannot open %s: %s", path, strerror(-ns));

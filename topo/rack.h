@@ -153,6 +153,11 @@ int rack_netns(const struct rack *rack, const char *node);
 
 /* One sentence on standard error, "rack: " before and a newline after it; returns -1. */
 int rack_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/*
+ * Same, of what was typed and cannot be (no name of a rack, no node of this one), whatever the
+ * machine's state: if the subcommand fails, the exit status is 2 instead of 1.
+ */
+int rack_cannot_be(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Same, then how the subcommand is called; returns 2, the exit status of usage errors. */
 int rack_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* A subcommand's own: `rack NAME RACK VERB ...` */
@@ -165,7 +170,7 @@ int rack_do(const struct rack_verb *verbs, int argc, char **argv);
 /* Not root, or no BPF: says so, returns -1. */
 int rack_privileged(void);
 
-/* Subcommands return the exit status: 0, 1 (failed), 2 (usage). argv[0] is the subcommand. */
+/* Subcommands return the exit status: 0, 1 (failed), 2 (what was typed cannot be). argv[0] is the subcommand. */
 int cmd_up(int argc, char **argv);
 int cmd_down(int argc, char **argv);
 int cmd_ls(int argc, char **argv);

@@ -93,7 +93,7 @@ int rack_find(struct rack **rack, const char *name)
 	char path[RACK_PATH_MAX];
 
 	if (!rack_is_name(name))
-		return rack_say("'%.60s' is no name of a rack", name);
+		return rack_cannot_be("'%.60s' is no name of a rack", name);
 	switch (rack_state(name)) {
 	case RACK_ABSENT:
 		return rack_say(
