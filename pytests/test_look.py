@@ -21,7 +21,7 @@ import termios
 import pytest
 
 import bpf
-from conftest import MODES, PATIENCE_S, until
+from conftest import MODES, PATIENCE_S, ROOT, until
 from net import link, namespaces
 from racks import COMMAND, Rack, bpftool, rack_command
 
@@ -362,6 +362,30 @@ def test_capture_as_lines(rack, cluster):
     assert any(re.match(r"view 0  op \d+$", what) for what in acked)
 
 
+def test_capture_names_the_port(rack):
+    """A frame with the source of another stands at the port that it came in by, and was dropped."""
+    nodes = {node: row for node, row in rack.nodes().items() if node != "tor"}
+    macs = {node: bytes.fromhex(mac.replace(":", "")) for node, (_, mac, _) in nodes.items()}
+    addresses = {node: socket.inet_aton(address) for node, (address, _, _) in nodes.items()}
+
+    def udp(to, mac, address):
+        return macs[to] + macs[mac] + struct.pack("!H BBHHHBBH4s4s HHHH", 0x800, 0x45, 0, 32, 0, 0, 64, 17,
+                                                  0, addresses[address], addresses[to], 9, 9, 12, 0) + b"odd!"
+    with Capture(rack, "--both") as one, raw_socket(rack.namespace("c0"), "eth0") as sender:
+        for frame in (udp("c1", "c0", "c0"), udp("c1", "r0", "r0"), udp("c1", "c0", "r0"),
+                      b"\xff" * 6 + macs["c0"] + b"\x88\xb5" + bytes(46)):
+            sender.send(frame)
+    seen = [re.sub(" +", " ", line.split(maxsplit=1)[1]) for line in one.out.splitlines()
+            if "no message" in line or "88b5" in line]
+    odd = " 46 B udp 4 bytes: no message"
+    assert [line for line in seen if odd in line] == [
+        "c0 -> c1" + odd, "c0 => c1" + odd, "c0 -> c1" + odd + " (as r0: dropped, spoof-mac)",
+        "c0 -> c1" + odd + " (as %s: dropped, spoof-ip)" % nodes["r0"][0]]
+    to_all = " 60 B ethertype 0x88b5"
+    assert sorted(line for line in seen if odd not in line) == sorted(
+        ["c0 -> all" + to_all, *("c0 => %s%s (to all)" % (n, to_all) for n in ("r0", "r1", "r2", "c1"))])
+
+
 def test_capture_ends_after_so_many(rack, cluster):
     done = rack_command("capture", rack.name, "-c", 3)  # an idle leader gives signs of life
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 3
@@ -370,12 +394,23 @@ def test_capture_ends_after_so_many(rack, cluster):
 # --- names, drawings, bad input
 
 
-def test_bpftool_finds_them_by_name(rack, cluster):
-    for name, kind in (("replica_xdp", "xdp"), ("replica_tc", "sched_cls"), ("tor_ingress", "sched_cls"),
-                       ("tor_pass", "xdp"), ("watch_exception", "tracepoint")):
-        found = bpftool("prog", "show", "name", name)
-        assert found, name
-        assert {p["type"] for p in (found if isinstance(found, list) else [found])} == {kind}
+def documented():
+    """The programs that docs/looking-in.md names."""
+    with open(os.path.join(ROOT, "docs/looking-in.md")) as page:
+        return set(re.findall(r"`(\w+)`", re.search(r"programs have names: (.*?)\.\n", page.read(), re.S)[1]))
+
+
+def test_bpftool_finds_them_by_name(rack, cluster, tmp_path):
+    """With everything on, the page names those that are there, and no other."""
+    with Rack(tmp_path, replicas=1, clients=1, tors=[{"nodes": ["r0"]}, {}]) as full:
+        full.up()
+        command("fault", full.name, "add", "--from", "r0", "delay", "1ms")
+        command("steer", full.name, "path", "c0", "afxdp")
+        names = {p.get("name", "") for p in bpftool("prog", "show")}
+        names.discard("steer_egress")  # people attach that themselves: docs/egress.md
+        assert documented() == {n for n in names if re.match("(replica|steer|tor|watch)_", n)}
+        for name in documented():
+            assert bpftool("prog", "show", "name", name), name
     assert bpftool("prog", "show", "name", "nobodys_program") in (None, [])
 
 

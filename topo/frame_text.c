@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "replica/message.h"
+#include "topo/stats.h"
 
 #define IP_OFFSET 0x1fff
 #define IP_MORE 0x2000
@@ -158,18 +159,59 @@ static void say_ip(struct text *t, const uint8_t *data, size_t len)
 		    ip->protocol);
 }
 
+/* Of a frame that comes in: is it a source that antispoof drops? Of tagged frames and ARP not told. */
+static enum tor_reason judge_source(const struct rack_node *node, const struct tap_frame *f)
+{
+	const struct ethhdr *eth = (const void *)f->data;
+	const struct iphdr *ip = (const void *)(eth + 1);
+
+	if (node->spoof)
+		return TOR_R_COUNT;
+	if (memcmp(eth->h_source, node->mac, ETH_ALEN))
+		return TOR_R_SPOOF_MAC;
+	if (ntohs(eth->h_proto) == ETH_P_IP && f->captured >= sizeof(*eth) + sizeof(*ip) &&
+	    ip->saddr != node->addr)
+		return TOR_R_SPOOF_IP;
+	return TOR_R_COUNT;
+}
+
+/* What is not as the port says by which it comes in or leaves. */
+static void say_otherwise(struct text *t, const struct rack *rack, const struct tap_frame *f)
+{
+	const struct ethhdr *eth = (const void *)f->data;
+	const struct iphdr *ip = (const void *)(eth + 1);
+	const struct rack_node *node = &rack->nodes[f->node];
+	enum tor_reason reason = f->out ? TOR_R_COUNT : judge_source(node, f);
+	char name[20];
+
+	if (memcmp(f->out ? eth->h_dest : eth->h_source, node->mac, ETH_ALEN))
+		say(t, "  (%s %s", f->out ? "to" : "as",
+		    name_of(name, rack, f->out ? eth->h_dest : eth->h_source));
+	else if (reason == TOR_R_SPOOF_IP)
+		say(t, "  (as %s", inet_ntop(AF_INET, &ip->saddr, name, sizeof(name)));
+	else
+		return;
+	if (reason != TOR_R_COUNT)
+		say(t, ": dropped, %s", stats_reason_name(reason));
+	say(t, ")");
+}
+
 void frame_text(char text[FRAME_TEXT_MAX], const struct rack *rack, const struct tap_frame *f)
 {
 	const struct ethhdr *eth = (const void *)f->data;
+	const char *port = rack->nodes[f->node].name;
 	struct text t = {text, 0};
-	char from[20], to[20];
+	char name[20];
 
 	if (f->captured < sizeof(*eth)) {
-		say(&t, "%-4s  %u bytes", rack->nodes[f->node].name, f->len);
+		say(&t, "%-4s  %u bytes", port, f->len);
 		return;
 	}
-	say(&t, "%-4s %s %-4s %5u B  ", name_of(from, rack, eth->h_source), f->out ? "=>" : "->",
-	    name_of(to, rack, eth->h_dest), f->len);
+	if (f->out)
+		say(&t, "%-4s => %-4s", name_of(name, rack, eth->h_source), port);
+	else
+		say(&t, "%-4s -> %-4s", port, name_of(name, rack, eth->h_dest));
+	say(&t, " %5u B  ", f->len);
 	switch (ntohs(eth->h_proto)) {
 	case ETH_P_IP:
 		say_ip(&t, f->data + sizeof(*eth), f->captured - sizeof(*eth));
@@ -183,4 +225,5 @@ void frame_text(char text[FRAME_TEXT_MAX], const struct rack *rack, const struct
 	default:
 		say(&t, "%-20s 0x%04x", "ethertype", ntohs(eth->h_proto));
 	}
+	say_otherwise(&t, rack, f);
 }

@@ -9,7 +9,11 @@
 
 #define FRAME_TEXT_MAX 256
 
-/* "r0   -> r1     412 B  Prepare  view 0  op 17-18"; => when it leaves the switch. */
+/*
+ * "r0   -> r1     412 B  Prepare  view 0  op 17-18": it comes in by the port of r0; "r0   => r1":
+ * it leaves by the port of r1. The other name is that of the MAC. What the frame says otherwise of
+ * the port's end stands behind: "(as r2: dropped, spoof-mac)", "(to all)".
+ */
 void frame_text(char text[FRAME_TEXT_MAX], const struct rack *rack, const struct tap_frame *frame);
 
 #endif
