@@ -239,10 +239,10 @@ def test_exceptions_outside_are_not_ours(rack):
 class Terminal:
     """A command on a terminal of its own."""
 
-    def __init__(self, *arguments, lines=24, columns=80):
+    def __init__(self, *arguments, lines=24, columns=80, term="xterm"):
         self.pid, self.fd = pty.fork()
         if not self.pid:
-            os.environ["TERM"] = "xterm"
+            os.environ["TERM"] = term
             os.execv(COMMAND, [COMMAND, *arguments])
         self.resize(lines, columns)
 
@@ -282,6 +282,30 @@ def test_top_on_a_terminal(rack):
     finally:
         top.key(b"q")
         assert top.end() == 0
+
+
+def test_top_sideways(rack):
+    """Where there is no room for all columns, keys lead to them, and so does sorting by one of them."""
+    right, left = b"\x1bOC", b"\x1bOD"
+    # too few lines for those of the help that name columns
+    top = Terminal("top", rack.name, "--interval", "0.1", lines=12, columns=40)
+    try:
+        top.wait_for(b"q quit")
+        top.key(b"\t\nh")  # links have the focus, programs come next
+        for keys, heading in ((right * 20, b"CPU %"), (left * 20, b"ABORTED"), (b">" * 9, b"ns/run")):
+            top.wait_for(b"shift-tab")
+            top.key(keys + b"h")  # where the help was the heading is drawn anew
+            top.wait_for(heading)
+            top.key(b"h")
+    finally:
+        top.key(b"q")
+        assert top.end() == 0
+
+
+def test_top_on_no_terminal_that_is_known(rack):
+    top = Terminal("top", rack.name, term="bogus")
+    top.wait_for(b"rack: cannot use this terminal (TERM=bogus); --once prints lines")
+    assert top.end() == 1
 
 
 def test_top_when_the_rack_goes(tmp_path):
@@ -438,7 +462,7 @@ def test_drawings(rack, cluster):
 
 @pytest.mark.parametrize("arguments", [
     ["show"], ["show", "RACK", "--png"], ["top"], ["top", "RACK", "--interval", "0"],
-    ["top", "RACK", "--count", "-1"], ["top", "RACK", "--often"], ["stats", "RACK"],
+    ["top", "RACK", "--count", "-1"], ["top", "RACK", "--often"], ["top", "RACK", "--once", "--count", "2"], ["stats", "RACK"],
     ["stats", "RACK", "--json", "--for", "x"], ["stats", "RACK", "--links", "maybe"],
     ["stats", "RACK", "--links", "on", "--for", "1"], ["capture", "RACK", "-c", "0"],
     ["capture", "RACK", "r0", "r1"], ["capture", "RACK", "-w"]], ids=" ".join)

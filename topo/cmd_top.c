@@ -15,18 +15,18 @@
 struct options {
 	double interval;
 	unsigned long count; /* 0: without end */
-	bool plain;
 };
 
 static int parse(struct options *o, int argc, char **argv)
 {
+	bool once = false;
+
 	for (int i = 2; i < argc; i++) {
 		const char *value = i + 1 < argc ? argv[i + 1] : "";
 		char *end;
 
 		if (!strcmp(argv[i], "--once")) {
-			o->count = 1;
-			o->plain = true;
+			once = true;
 			continue;
 		}
 		if (!strcmp(argv[i], "--interval")) {
@@ -37,12 +37,15 @@ static int parse(struct options *o, int argc, char **argv)
 			o->count = strtoul(value, &end, 10);
 			if (!o->count || *end || value[0] == '-' || o->count > 1000000000)
 				return rack_usage("--count wants a number from 1");
-			o->plain = true;
 		} else {
 			return rack_usage("there is no option %.40s", argv[i]);
 		}
 		i++;
 	}
+	if (once && o->count)
+		return rack_usage("--once is --count 1: one of them");
+	if (once)
+		o->count = 1;
 	return 0;
 }
 
@@ -104,7 +107,7 @@ int cmd_top(int argc, char **argv)
 	if (rack_privileged() || rack_find(&rack, argv[1]))
 		return 1;
 	timed = stats_time_programs();
-	if (o.plain || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
+	if (o.count || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
 		ret = print_lines(rack, &o);
 	else
 		ret = top_screen(rack, o.interval);

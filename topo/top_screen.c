@@ -1,14 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/*
- * The screen: one line about the rack, the tables below each other, one line of keys.
- *
- *   14:31:02  rack3  native XDP  ...
- *    replica  status ...                    each table: a heading, then as many rows as fit;
- *    r0       leader ...                    the one in focus is marked, gets twice the room
- *    from  to  kind ...        1-5 of 14    of the others, and obeys the keys
- *    ...
- *   q quit  tab next table  ...
- */
+/* rack top on a terminal: looks, and obeys the keys. */
 #include <curses.h>
 #include <errno.h>
 #include <locale.h>
@@ -20,192 +11,11 @@
 
 #include "topo/interrupt.h"
 #include "topo/seconds.h"
-#include "topo/top.h"
+#include "topo/top_internal.h"
 
 #define FIRST_S 0.25 /* the first look is short: nobody wants to wait for something to see */
 #define INTERVAL_MIN 0.1
 #define INTERVAL_MAX 60.0
-
-struct order {
-	unsigned int column;
-	bool reverse, chosen; /* not chosen: as they come */
-};
-
-struct screen {
-	const struct rack *rack;
-	double interval;
-	struct stats *before, *now;
-	struct top top; /* what is shown */
-	struct order order[TOP_TABLES];
-	size_t first[TOP_TABLES]; /* row at the top of each */
-	unsigned int focus;
-	bool alone, help, paused; /* only the table in focus is shown */
-};
-
-static const struct {
-	const char *keys, *what;
-} help[] = {
-	{"q", "quit"},
-	{"tab, shift-tab", "to the next table, or the one before"},
-	{"enter", "that table alone, or all of them again"},
-	{"left, right", "sort it by another column"},
-	{"r", "the other way round"},
-	{"up, down, pages", "move in it"},
-	{"space", "stand still, or go on"},
-	{"+ -", "look less often, more often"},
-	{"h", "this help, or back"},
-	{"", ""},
-	{"/s, ns/run, CPU %", "in the last interval; all others: since they are counted"},
-	{"acks/s", "Prepares that XDP acked"},
-	{"lease, full", "Prepares left to user space: it was silent, its log was full"},
-	{"dead", "replicas from which this leader has no answer"},
-	{"failed", "XDP_TX and redirects that the kernel could not carry out"},
-};
-
-/* ---- drawing ---- */
-
-static void put(int y, int x, int attributes, const char *text)
-{
-	if (y >= LINES || x >= COLS)
-		return;
-	attron(attributes);
-	mvaddnstr(y, x, text, COLS - x);
-	attroff(attributes);
-}
-
-static void put_cell(int y, int x, int width, bool left, const char *text)
-{
-	char padded[TOP_CELL_MAX * 2];
-
-	snprintf(padded, sizeof(padded), "%*s", left ? -width : width, text);
-	put(y, x, A_NORMAL, padded);
-}
-
-static void draw_heading(const struct screen *s, unsigned int k, int y, const int *width,
-			 size_t shown)
-{
-	const struct top_table *t = &s->top.table[k];
-	const struct order *o = &s->order[k];
-	int look = k == s->focus ? A_REVERSE : A_UNDERLINE, x = 1;
-	char text[64];
-
-	mvhline(y, 0, ' ', COLS);
-	for (unsigned int c = 0; c < t->columns; c++) {
-		put_cell(y, x, width[c], t->column[c].text, t->column[c].name);
-		x += width[c] + 2;
-	}
-	mvchgat(y, 0, -1, look, 0, NULL);
-	for (unsigned int c = 0, at = 1; c < t->columns; at += width[c++] + 2) {
-		if (o->chosen && o->column == c && (int)at < COLS)
-			mvchgat(y, at, width[c], look | A_BOLD, 0, NULL);
-	}
-	if (shown == t->rows)
-		return;
-	snprintf(text, sizeof(text), " %zu-%zu of %zu", s->first[k] + 1, s->first[k] + shown,
-		 t->rows);
-	if ((int)strlen(text) < COLS)
-		put(y, COLS - strlen(text), look, text);
-}
-
-/* `height` lines: a heading and rows. */
-static void draw_table(struct screen *s, unsigned int k, int y, int height)
-{
-	const struct top_table *t = &s->top.table[k];
-	size_t room = height - 1, shown;
-	int width[TOP_COLUMNS_MAX];
-
-	if (!t->rows) {
-		mvhline(y, 0, ' ', COLS);
-		put(y, 1, A_NORMAL, t->title);
-		put(y, 2 + strlen(t->title), A_DIM, t->empty);
-		mvchgat(y, 0, -1, k == s->focus ? A_REVERSE : A_UNDERLINE, 0, NULL);
-		return;
-	}
-	if (s->first[k] + room > t->rows)
-		s->first[k] = t->rows > room ? t->rows - room : 0;
-	shown = t->rows - s->first[k] < room ? t->rows - s->first[k] : room;
-	top_widths(t, width);
-	draw_heading(s, k, y, width, shown);
-	for (size_t i = 0; i < shown; i++) {
-		const struct top_row *row = &t->row[s->first[k] + i];
-
-		for (unsigned int c = 0, x = 1; c < t->columns; x += width[c++] + 2)
-			put_cell(y + 1 + i, x, width[c], t->column[c].text, row->cell[c].text);
-	}
-}
-
-/* Lines for each table: what it wants if there is room, else room is taken from the largest. */
-static void share_lines(const struct screen *s, int height[TOP_TABLES], int lines)
-{
-	int sum = 0;
-
-	for (unsigned int k = 0; k < TOP_TABLES; k++) {
-		size_t rows = s->top.table[k].rows;
-
-		height[k] = rows + 1 < (size_t)lines ? (int)rows + 1 : lines;
-		sum += height[k];
-	}
-	while (sum > lines) {
-		unsigned int largest = 0;
-		int most = 0;
-
-		/* the one in focus counts half, so it keeps twice as much */
-		for (unsigned int k = 0; k < TOP_TABLES; k++) {
-			int weight = k == s->focus ? (height[k] + 1) / 2 : height[k];
-
-			if (weight >= most) {
-				most = weight;
-				largest = k;
-			}
-		}
-		if (!most)
-			return;
-		/* a heading without a row is worth nothing */
-		sum -= height[largest] > 2 ? 1 : height[largest];
-		height[largest] = height[largest] > 2 ? height[largest] - 1 : 0;
-	}
-}
-
-static void draw_tables(struct screen *s, int y, int lines)
-{
-	int height[TOP_TABLES];
-
-	if (s->alone) {
-		draw_table(s, s->focus, y, lines);
-		return;
-	}
-	share_lines(s, height, lines);
-	for (unsigned int k = 0; k < TOP_TABLES; k++) {
-		if (height[k])
-			draw_table(s, k, y, height[k]);
-		y += height[k];
-	}
-}
-
-static void draw_help(int y)
-{
-	for (size_t i = 0; i < sizeof(help) / sizeof(*help); i++) {
-		put(y + i, 2, A_BOLD, help[i].keys);
-		put(y + i, 21, A_NORMAL, help[i].what);
-	}
-}
-
-static void draw(struct screen *s)
-{
-	char keys[160];
-
-	erase();
-	put(0, 0, A_BOLD, s->top.head);
-	if (s->help)
-		draw_help(2);
-	else
-		draw_tables(s, 1, LINES > 3 ? LINES - 2 : 1);
-	snprintf(keys, sizeof(keys),
-		 "q quit  h help  tab table  enter alone  <> sort  r reverse  space %s  +- %.1f s",
-		 s->paused ? "go on" : "stop", s->interval);
-	put(LINES - 1, 0, A_DIM, keys);
-	refresh();
-}
 
 /* ---- looking ---- */
 
@@ -252,6 +62,7 @@ static void choose(struct screen *s, int step)
 	o->column = o->chosen ? (o->column + columns + step) % columns : 0;
 	o->chosen = true;
 	o->reverse = false;
+	s->reveal = true;
 }
 
 static void move_by(struct screen *s, long step)
@@ -279,13 +90,17 @@ static bool key(struct screen *s, int c)
 	case KEY_ENTER:
 		s->alone = !s->alone;
 		break;
-	case KEY_LEFT:
 	case '<':
 		choose(s, -1);
 		break;
-	case KEY_RIGHT:
 	case '>':
 		choose(s, 1);
+		break;
+	case KEY_LEFT:
+		s->skip[s->focus] -= !!s->skip[s->focus];
+		break;
+	case KEY_RIGHT:
+		s->skip[s->focus]++; /* as far as there is more */
 		break;
 	case 'r':
 		s->order[s->focus].reverse = !s->order[s->focus].reverse;
@@ -341,7 +156,7 @@ static int handle_keys(struct screen *s, int interrupt, uint64_t due_ns)
 			if (!key(s, c))
 				return 0;
 		}
-		draw(s);
+		top_draw(s);
 	}
 }
 
@@ -355,7 +170,7 @@ static int run(struct screen *s, int interrupt)
 	for (;;) {
 		if (look(s))
 			return -1;
-		draw(s);
+		top_draw(s);
 		if (!handle_keys(s, interrupt, s->now->time_ns + (uint64_t)(s->interval * 1e9)))
 			return 0;
 	}
@@ -376,15 +191,18 @@ int top_screen(const struct rack *rack, double interval)
 {
 	struct screen s = {.rack = rack, .interval = interval};
 	int interrupt = interrupt_open(), ret;
+	SCREEN *terminal;
 
 	if (interrupt < 0)
 		return -1;
 	s.focus = TOP_LINKS;
 	s.order[TOP_LINKS] = (struct order){.column = TOP_LINKS_RATE, .chosen = true};
 	setlocale(LC_ALL, "");
-	if (!initscr()) {
+	terminal = newterm(NULL, stdout, stdin);
+	if (!terminal) {
 		close(interrupt);
-		return rack_say("cannot use this terminal; --once prints lines");
+		return rack_say("cannot use this terminal (TERM=%.40s); --once prints lines",
+				getenv("TERM") ?: "");
 	}
 	cbreak();
 	noecho();
@@ -393,6 +211,7 @@ int top_screen(const struct rack *rack, double interval)
 	curs_set(0);
 	ret = run(&s, interrupt);
 	endwin();
+	delscreen(terminal);
 	if (ret)
 		say_why(rack);
 	top_free(&s.top);
