@@ -29,7 +29,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, STEER_GROUPS_MAX);
+	__uint(max_entries, STEER_GROUP_SLOTS);
 	__type(key, __u32);
 	__type(value, struct steer_group);
 } steer_groups SEC(".maps");

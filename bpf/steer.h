@@ -10,6 +10,7 @@
 
 #define STEER_FLOWS_MAX 16384 /* five-tuples in the table */
 #define STEER_GROUPS_MAX 256
+#define STEER_GROUP_SLOTS (2 * STEER_GROUPS_MAX) /* a change's stand beside those they replace */
 #define STEER_GROUP_PORTS_MAX 32
 #define STEER_QUEUES_MAX 16 /* of one port */
 #define STEER_MOVED_MAX                                                                            \
@@ -82,7 +83,7 @@ struct steer_state {
 	__u32 ports_map, sockets_map; /* ids of tor_devices and tor_sockets */
 	__u32 netns;		      /* inode number of the ToR's namespace */
 	__u32 polling;		      /* nodes were told to poll (NAPI) */
-	__u32 moved;		      /* flows in tor_moved; by the programs, as what follows */
+	__u32 moved;		      /* flows in tor_moved, or more; by the programs, as what follows, and user space */
 	__u32 padding;
 	__u64 clone_retries; /* bpf_clone_redirect() that failed, tried again */
 	__u64 redirect_errs; /* native redirects that failed after the program returned */

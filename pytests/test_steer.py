@@ -291,6 +291,47 @@ def test_a_native_redirect_that_failed_moves_its_flow(steered):
                                           steered.ports["t1"].expect(frames[0]))) == {"xdp": 1}
 
 
+def fail_once(steered, source, to, frame):
+    """The frame, a native redirect, is lost: its flow is moved."""
+    steered.rack.exec(to, "ethtool", "-K", "eth0", "gro", "off")
+    try:
+        assert steered.counted(source, lambda: steered.ports[source].send(frame)) == {"xdp": 1}
+        until(lambda: steered.state_of()["moved"] == 1, "the flow to be moved")
+    finally:
+        steered.rack.exec(to, "ethtool", "-K", "eth0", "gro", "on")
+
+
+@pytest.mark.parametrize("again", [["path udp:t0:5:t1:9 xdp"], ["rm udp:t0:5:t1:9", "path udp:t0:5:t1:9 xdp"],
+                                   ["rm all", "path t0 xdp"]])
+def test_a_moved_flow_gets_its_path_again(steered, again):
+    """By its rule, as by its node; and nothing says any more that it is moved."""
+    frame = steered.datagram("t0", "t1", 5)
+    steered.steer("path", "udp:t0:5:t1:9", "xdp")
+    if steered.xdp == "native":  # a generic one does not fail
+        fail_once(steered, "t0", "t1", frame)
+        assert steered.counted("t0", lambda: (steered.ports["t0"].send(frame),
+                                              steered.ports["t1"].expect(frame))) == {"moved": 1}
+    for words in again:
+        steered.steer(*words.split())
+    assert steered.state_of()["moved"] == 0
+    assert steered.counted("t0", lambda: (steered.ports["t0"].send(frame),
+                                          steered.ports["t1"].expect(frame))) == {"xdp": 1}
+
+
+def test_a_moved_flow_of_a_node_that_may_spoof(steered):
+    frame = Ether(src=steered.mac("t0"), dst=steered.mac("t1")) / \
+        IP(src="192.0.2.1", dst=steered.ip_of("t1")) / UDP(sport=5, dport=9) / Raw(b"x")
+    steered.steer("path", "t0", "xdp")
+    if steered.xdp == "native":
+        fail_once(steered, "t0", "t1", frame)
+    steered.steer("path", "c0", "xdp")  # not its own
+    assert steered.state_of()["moved"] == int(steered.xdp == "native")
+    steered.steer("path", "t0", "xdp")
+    assert steered.state_of()["moved"] == 0
+    assert steered.counted("t0", lambda: (steered.ports["t0"].send(frame),
+                                          steered.ports["t1"].expect(frame))) == {"xdp": 1}
+
+
 def test_a_frame_that_the_ports_program_did_not_see(steered):
     """Generic XDP skips what a TC program has redirected: here that of the node's device `near`."""
     frame = steered.datagram("c0", "t1")

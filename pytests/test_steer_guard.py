@@ -5,11 +5,12 @@ import os
 import pathlib
 import re
 import signal
+import subprocess
 
 import pytest
 
 from conftest import until
-from racks import Rack, bpftool, rack_command
+from racks import COMMAND, Rack, bpftool, rack_command
 from steering import Steered
 
 RECEIVE = """
@@ -145,8 +146,8 @@ def test_a_worse_path_is_left(rack, kind, size, says):
         with standing_still(rack):
             has_no_room(rack, lambda: rack.exec("c0", "/usr/bin/python3", "-c", FILL, address) == "")
             with load(rack, kind, size):
-                said = steer(rack, "path", flow, "afxdp", "--guard", "2s", status=1)
-            assert re.search(r"c0 is back on tc: .*\b" + says, said), said
+                said = steer(rack, "path", flow, "afxdp", "--guard", "1s", status=1)
+            assert re.search(flow + r" is back on tc: .*\b" + says, said), said
             assert re.search(flow + r" +mac +tc$", steer(rack, "ls"), re.M)
 
 
@@ -160,6 +161,99 @@ def test_a_better_path_is_kept(rack):
         assert before > 90 and after < before / 2, said
         assert "c0 stays on tc" in said
         assert path_of(rack, "c0") == "tc"
+
+
+def guarded(rack, *words, **popen):
+    """Until it measures what was before."""
+    child = subprocess.Popen([COMMAND, "steer", rack.name, "path", *words], text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen)
+    assert child.stdout.readline().startswith("measuring all that ")
+    return child
+
+
+def test_a_process_that_does_not_answer(rack):
+    """r0's frames take its path already; c1's cannot."""
+    steer(rack, "path", "r0", "afxdp")
+    try:
+        before = configured(rack)
+        with standing_still(rack):
+            said = steer(rack, "path", "c1", "afxdp", "--guard", "200ms", status=1)
+        assert "the process on the path afxdp does not answer" in said and "stays" not in said
+        assert configured(rack) == before
+        steer(rack, "path", "c1", "afxdp")
+        assert path_of(rack, "c1") == "afxdp"
+    finally:
+        steer(rack, "path", "c1", "tc")
+        steer(rack, "path", "r0", "tc")
+
+
+def test_a_change_that_fails_half_way_is_put_back(tmp_path):
+    """The table is written before the ports: those are made read-only to user space."""
+    with Rack(tmp_path, clients=2) as rack:
+        rack.up()
+        steer(rack, "add", "udp:c0:1:c1:2", "r0,r1", "tc")
+        rack.exec("tor", "bpftool", "map", "freeze", "pinned", rack.path("bpf/tor/tor_ports"))
+        before = configured(rack)
+        rules = tmp_path / "rules"
+        rules.write_text("udp:c0:1:c1:2 r0 xdp\nudp:c0:2:c1:2 r1,r2\nudp:c1:1:c0:2 mac tc\n")
+        said = steer(rack, "load", rules, status=1)
+        assert "cannot write the ports" in said and said.count("\n") == 1
+        assert configured(rack) == before
+        steer(rack, "add", "udp:c0:1:c1:2", "r1,r2", "tc")  # concerns no port
+        assert "r1,r2" in steer(rack, "ls")
+
+
+def test_nobody_reads_what_the_guard_says(rack):
+    """As `| head -1` does: the worse path is left all the same."""
+    flow, address = "udp:c0:9:c1:9", rack.nodes()["c1"][0]
+    with steered_back(rack):
+        steer(rack, "add", flow, "mac", "tc")
+        steer(rack, "add", "udp:c0:1:c1:2", "mac", "afxdp")
+        with standing_still(rack):
+            has_no_room(rack, lambda: rack.exec("c0", "/usr/bin/python3", "-c", FILL, address) == "")
+            with load(rack, "SOCK_DGRAM", 64):
+                child = guarded(rack, flow, "afxdp", "--guard", "200ms")
+                child.stdout.close()
+                assert child.wait() == 1
+        assert re.search(flow + r" +mac +tc$", steer(rack, "ls"), re.M)
+
+
+def test_interrupted_before_anything_was_changed(rack):
+    before = configured(rack)
+    child = guarded(rack, "c0", "xdp", "--guard", "1000s")
+    child.send_signal(signal.SIGINT)
+    assert child.communicate() == ("c0 was not changed: it was interrupted\n", "")
+    assert child.returncode == 1 and configured(rack) == before
+
+
+def test_another_command_meanwhile(rack):
+    """What that one made stays, and is not said to be the guard's."""
+    child = guarded(rack, "c0", "xdp", "--guard", "1s")
+    until(lambda: path_of(rack, "c0") == "xdp" or child.poll() is not None, "the switch")
+    steer(rack, "path", "c0", "bridge")
+    out, err = child.communicate()
+    assert child.returncode == 1 and "stays" not in out and "back" not in out
+    assert "another command changed c0 meanwhile" in err
+    assert path_of(rack, "c0") == "bridge"
+    steer(rack, "path", "c0", "tc")
+
+
+def test_a_flow_that_had_no_rule(rack):
+    child = guarded(rack, "udp:c0:7:c1:7", "xdp", "--guard", "1000s")
+    child.send_signal(signal.SIGTERM)
+    assert "udp:c0:7:c1:7 was not changed" in child.communicate()[0]
+    said = steer(rack, "path", "udp:c0:7:c1:7", "bridge", "--guard", "200ms")
+    assert "what c0 sends" not in said and "udp:c0:7:c1:7 stays on bridge\n" in said
+    assert "now steered by rules: c0; what is in none of them takes the bridge" in said
+    steer(rack, "rm", "all")
+
+
+def test_a_share_of_all(rack):
+    steer(rack, "path", "c0", "bridge", "--share", "100%")
+    assert path_of(rack, "c0") == "bridge"
+    steer(rack, "path", "c0", "tc", "--share", "0.001%")
+    assert path_of(rack, "c0") == "bridge, 0.0% tc"  # its twin: a flow in 65536
+    steer(rack, "path", "c0", "tc")
 
 
 def test_a_share_goes_first(rack):

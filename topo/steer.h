@@ -44,7 +44,8 @@ int steer_file_parse(struct steer_rule **rules, size_t *count, const struct rack
 		     const char *path, char *error, size_t size);
 void steer_flow_text(const struct steer_key *key, const struct rack *rack, char *text, size_t size);
 
-/* ---- in force (steer.c) ---- */
+/* ---- in force (steer.c); flows whose rule or path is set, that were moved to the bridge, are
+ * given another chance ---- */
 
 struct steer;
 
@@ -54,6 +55,8 @@ void steer_close(struct steer *s);
 
 /* All of them or none; a flow that is there gets the new rule. */
 int steer_add(struct steer *s, const struct steer_rule *rules, size_t count);
+/* Would they find room? */
+int steer_may_add(struct steer *s, const struct steer_rule *rules, size_t count);
 int steer_remove(struct steer *s, const struct steer_key *key);
 int steer_remove_all(struct steer *s);
 /* The rule of a flow; false: none. */
@@ -68,10 +71,11 @@ struct steer_port_path {
 };
 
 void steer_port_path(const struct steer *s, unsigned int port, struct steer_port_path *path);
-/* Flows that were moved to the stack are given another chance. */
 int steer_set_port_path(struct steer *s, unsigned int port, const struct steer_port_path *path);
 bool steer_has_table(const struct steer *s, unsigned int port);
 
+/* Flows that are moved. */
+unsigned int steer_moved(struct steer *s);
 /* Counts, live: the steer's, or without the lock. */
 const struct steer_state *steer_counts(const struct steer *s);
 int steer_counts_open(const struct steer_state **state, const struct rack *rack);

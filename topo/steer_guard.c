@@ -3,17 +3,13 @@
 #include "topo/seconds.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "netns/ns.h"
-
-#define SPANS 20
 
 struct counters {
 	uint64_t frames, bytes; /* that the node sent, those that its device dropped too */
@@ -105,49 +101,29 @@ static int read_all(struct counters *c, const struct rack *rack, const struct ra
 	return 0;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
-static double median(double *values)
-{
-	qsort(values, SPANS, sizeof(*values), by_value);
-	return (values[SPANS / 2 - 1] + values[SPANS / 2]) / 2;
-}
-
 int guard_measure(struct guard_sample *sample, const struct rack *rack,
 		  const struct rack_node *node, const struct steer_state *state, uint64_t ns,
 		  int interrupt)
 {
 	struct pollfd p = {.fd = interrupt, .events = POLLIN};
-	double frames[SPANS], bytes[SPANS];
-	struct counters first, last, now;
-	uint64_t at, then;
+	uint64_t begin = now_ns(), passed;
+	struct counters first, last;
+	double seconds;
 
 	if (read_all(&first, rack, node, state))
 		return -1;
-	last = first;
-	then = now_ns();
-	for (int i = 0; i < SPANS; i++) {
-		if (poll(&p, 1, ns / SPANS / 1000000) > 0)
+	/* A signal ends poll() too, before what it wrote is seen. */
+	while ((passed = now_ns() - begin) < ns) {
+		if (poll(&p, 1, (ns - passed) / 1000000 + 1) > 0)
 			return 1;
-		if (read_node(&now, rack, node))
-			return -1;
-		at = now_ns();
-		frames[i] = (now.frames - last.frames) * 1e9 / (at - then);
-		bytes[i] = (now.bytes - last.bytes) * 1e9 / (at - then);
-		last = now;
-		then = at;
 	}
-	if (read_all(&now, rack, node, state))
+	if (read_all(&last, rack, node, state))
 		return -1;
-	sample->frames_per_s = median(frames);
-	sample->bytes_per_s = median(bytes);
-	sample->frames = now.frames - first.frames;
-	sample->loss = sample->frames ? (now.lost - first.lost) * 100.0 / sample->frames : 0;
+	seconds = (now_ns() - begin) / 1e9;
+	sample->frames = last.frames - first.frames;
+	sample->frames_per_s = sample->frames / seconds;
+	sample->bytes_per_s = (last.bytes - first.bytes) / seconds;
+	sample->loss = sample->frames ? (last.lost - first.lost) * 100.0 / sample->frames : 0;
 	return 0;
 }
 

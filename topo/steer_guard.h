@@ -12,7 +12,7 @@
 #define GUARD_LOSS 0.1
 
 struct guard_sample {
-	double frames_per_s, bytes_per_s; /* medians of short spans */
+	double frames_per_s, bytes_per_s; /* over all of the time: traffic may come in bursts */
 	double loss;			  /* percent of the frames */
 	uint64_t frames;
 };
