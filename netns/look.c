@@ -57,6 +57,8 @@ static void read_port(struct look_link *link, const struct nlattr *info)
 		{
 			if (mnl_attr_get_type(port) == IFLA_BRPORT_STATE)
 				link->forwards = mnl_attr_get_u8(port) == BR_STATE_FORWARDING;
+			else if (mnl_attr_get_payload_len(port) == 1 && mnl_attr_get_u8(port))
+				link->port_on |= 1ull << mnl_attr_get_type(port);
 		}
 	}
 }
@@ -138,7 +140,7 @@ static int on_neighbour(const struct nlmsghdr *nlh, void *arg)
 	{
 		if (mnl_attr_get_type(attr) == NDA_LLADDR)
 			read_mac(one.mac, attr);
-		else if (mnl_attr_get_type(attr) == NDA_DST && head->ndm_family == AF_INET)
+		else if (mnl_attr_get_type(attr) == NDA_DST && mnl_attr_get_payload_len(attr) == 4)
 			one.addr = mnl_attr_get_u32(attr);
 	}
 	neighbours->fn(neighbours->arg, &one);

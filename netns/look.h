@@ -15,6 +15,7 @@ struct look_link {
 	uint32_t mtu;	   /* bytes */
 	uint32_t gro_max;  /* bytes of what GRO merges at most */
 	bool up, forwards; /* forwards: as a port of a bridge */
+	uint64_t port_on;  /* 1 << IFLA_BRPORT_...: what is on of a bridge's port */
 	uint64_t rx_packets, rx_bytes, rx_dropped, tx_packets, tx_bytes, tx_dropped;
 	uint32_t xdp;	  /* id of its XDP program; 0: none */
 	uint8_t attached; /* XDP_ATTACHED_DRV, _SKB, _HW, _MULTI */
@@ -27,7 +28,7 @@ int look_links(struct rtnl *r, look_link_fn fn, void *arg);
 /* Who is known at which MAC. */
 struct look_neighbour {
 	int ifindex;   /* of the device behind which it is */
-	uint32_t addr; /* network order; 0 in a bridge's table */
+	uint32_t addr; /* network order; in a bridge's table 0, or the host that VXLAN sends to */
 	uint8_t mac[6];
 	bool fixed;  /* not learnt, and never forgotten */
 	bool sticky; /* in a bridge's table: it moves to no other port */

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -108,6 +109,12 @@ PLANTED = {
                   [("bridge", "r1", "port"), ("bridge_entry", "r1", "port")]),
     "no-entry": ("tor", "bridge fdb del MAC-OF-r0 dev r0 master", [("bridge_entry", "r0", "port")]),
     "does-not-forward": ("tor", "bridge link set dev t0 state 0", [("bridge_state", "t0", "port")]),
+    "port-flags": ("tor", "bridge link set dev c0 isolated on flood off mcast_flood off bcast_flood off",
+                   [("bridge_flag", "c0", "port")] * 4),
+    "no-route": ("c0", "ip route del SUBNET", [("route", "c0", "eth0")]),
+    "second-address": ("t0", "ip addr add 192.0.2.7/24 dev eth0", [("second_address", "t0", "eth0")]),
+    # of all its ports the bridge is the cause
+    "bridge-down": ("tor", "ip link set br0 down", [("down", "tor", "br0")]),
 }
 
 
@@ -116,6 +123,7 @@ def test_finds_and_mends(up, name):
     node, command, wanted = PLANTED[name]
     for other, (address, mac, _) in up.nodes().items():
         command = command.replace("ADDRESS-OF-" + other, address).replace("MAC-OF-" + other, mac)
+    command = command.replace("SUBNET", up.keys["subnet"])
     up.exec(node, *command.split())
     said = findings(up)
     assert sorted((one["key"], one["node"], one["end"]) for one in said) == sorted(wanted)
@@ -128,6 +136,52 @@ def test_another_program_at_a_port(up):
     up.exec("tor", *("tc filter replace dev r0 ingress protocol all prio 1 handle 1 bpf da pinned " + pin).split())
     said = findings(up)
     assert [(one["key"], one["node"]) for one in said] == [("tc_program", "r0")]
+    mended(up, said)
+
+
+@contextlib.contextmanager
+def pinned(rack, program):
+    """Where commands in the rack find it."""
+    pin = rack.path("bpf/tor/of_somebody")
+    with open("/proc/self/fdinfo/%d" % program) as f:
+        number = re.search(r"^prog_id:\s*(\d+)$", f.read(), re.M).group(1)
+    subprocess.run(["bpftool", "prog", "pin", "id", number, pin], check=True)
+    try:
+        yield pin
+    finally:
+        os.unlink(pin)
+        os.close(program)
+
+
+def test_another_program_before_and_behind_the_switch(up):
+    pin = up.path("bpf/tor/tor_release")
+    for where in ("r0 ingress", "c0 egress"):
+        up.exec("tor", *("tc filter add dev %s protocol all prio 1 handle 2 bpf da pinned %s" % (where, pin)).split())
+    said = findings(up)
+    assert [(one["key"], one["node"]) for one in said] == [("tc_program", "r0"), ("tc_egress", "c0")]
+    mended(up, said)
+
+
+def test_another_xdp_program_at_ports(either):
+    """Native or generic, in place of ours or where none belongs."""
+    native = either.keys["xdp"] == "native"
+    with pinned(either, bpf.load_raw("of_somebody", PASS_CODE)) as pin:
+        for device, mode in (("r1", "native"), ("r2", "generic"), ("c0", "native"), ("t0", "generic")):
+            if native and device.startswith("r"):
+                either.exec("tor", "bpftool", "net", "detach", "xdpdrv", "dev", device)
+            either.exec("tor", "bpftool", "net", "attach", "xdpdrv" if mode == "native" else "xdpgeneric",
+                        "pinned", pin, "dev", device)
+        said = findings(either)
+    assert [(one["key"], one["node"]) for one in said] == [("xdp_program", n) for n in ("r1", "r2", "c0", "t0")]
+    mended(either, said)
+
+
+def test_xdp_pass_in_the_other_mode(up):
+    pin = up.path("bpf/tor/tor_pass")
+    up.exec("tor", "bpftool", "net", "detach", "xdpdrv", "dev", "r2")
+    up.exec("tor", "bpftool", "net", "attach", "xdpgeneric", "pinned", pin, "dev", "r2")
+    said = findings(up)
+    assert [(one["key"], one["node"]) for one in said] == [("xdp_pass", "r2")]
     mended(up, said)
 
 
@@ -194,6 +248,37 @@ def test_device_gone(tmp_path):
         rack.exec("r0", "ip", "link", "del", "eth0")
         said = findings(rack)
         assert [(one["key"], one["end"]) for one in said] == [("device_gone", "eth0"), ("device_gone", "port")]
+        mended(rack, said[:1])
+        rack.exec("tor", "ip", "link", "set", "r0", "down", "name", "rv7a")
+        said = findings(rack)
+        assert [(one["key"], one["end"]) for one in said] == [("device_gone", "port")]
+        mended(rack, said)
+
+
+def test_what_joins_tors(tmp_path):
+    """Several at a time, each named once."""
+    with Rack(tmp_path, replicas=3, tors=[{"nodes": ["r%d" % i]} for i in range(3)]) as rack:
+        rack.up()
+        assert findings(rack, status=0) == []
+        for plants in (
+                [("up1", "down", "ip link set up1 down"), ("down2", "bridge", "ip link set down2 nomaster"),
+                 ("up0", "mtu", "ip link set up0 mtu 1400"), ("down0", "mac", "ip link set down0 address 06:0:0:0:0:99")],
+                [("up1", "bridge", "ip link set up1 nomaster"), ("down1", "mtu", "ip link set down1 mtu 1400"),
+                 ("up2", "mac", "ip link set up2 address 06:0:0:0:0:99"), ("down0", "down", "ip link set down0 down")],
+                [("up1", "tc_program", "tc qdisc del dev up1 clsact"),
+                 ("down1", "tc_program", "tc qdisc del dev down1 clsact"),
+                 ("up2", "checksum_offload", "ethtool -K up2 gro on tx on"), ("up2", "segmentation_offload", None),
+                 ("down2", "bridge_flag", "bridge link set dev down2 flood off")],
+                [("spine", "down", "ip link set spine down"), ("br2", "down", "ip link set br2 down"),
+                 ("up0", "xdp_program", "bpftool net attach xdpdrv pinned %s dev up0" % rack.path("bpf/tor/tor_pass"))],
+                [("br1", "device_gone", "ip link del br1")]):
+            for _, _, command in plants:
+                if command:
+                    rack.exec("tor", *command.split())
+            said = findings(rack)
+            assert {one["node"] for one in said} == {"tor"}
+            assert sorted((one["end"], one["key"]) for one in said) == sorted((d, key) for d, key, _ in plants)
+            mended(rack, said)
 
 
 def test_all_at_once_for_people(either):

@@ -217,6 +217,30 @@ for size in (1, 1400):
 """
 
 
+def doctor(hosts, rack):
+    """What `rack doctor` finds of vxlan, and that its commands mend it."""
+    def findings(status):
+        done = subprocess.run(hosts.command(0, COMMAND, "doctor", rack.name, "--json"), text=True,
+                              stdout=subprocess.PIPE)
+        assert done.returncode == status
+        return json.loads(done.stdout)["findings"]
+
+    for commands, wanted in (
+            (["ip link set vxlan down", "ip link set up0 down"], ["down", "down"]),
+            (["bridge fdb del MAC dev vxlan self", "bridge fdb del 0:0:0:0:0:0 dev vxlan self",
+              "tc qdisc del dev vxlan clsact"], ["tc_program", "vxlan_host", "vxlan_node"]),
+            (["ip link del vxlan"], ["device_gone"])):
+        assert findings(0) == []
+        mac = next(l.split()[2] for l in hosts.rack(0, "ls", rack.name).splitlines() if l.startswith("c1"))
+        for command in commands:
+            hosts.rack(0, "exec", rack.name, "tor", "--", *command.replace("MAC", mac).split())
+        said = findings(1)
+        assert sorted(one["key"] for one in said) == wanted
+        for one in said:
+            hosts.run(0, "sh", "-c", one["remedy"])
+    assert findings(0) == []
+
+
 def test_a_rack_over_two_hosts(hosts, tmp_path):
     """The same file on both; what each builds is what is behind its own ToR."""
     rack, address = stretched(tmp_path)
@@ -238,6 +262,7 @@ def test_a_rack_over_two_hosts(hosts, tmp_path):
         assert "timed out" in hosts.rack(0, *ping, 1, status=1)
         hosts.rack(0, "fault", rack.name, "heal")
         hosts.rack(0, *ping, 20)
+        doctor(hosts, rack)
     finally:
         echo.kill()
         echo.wait()

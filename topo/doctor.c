@@ -68,10 +68,12 @@ void doctor_remedy(struct doctor *d, const char *fmt, ...)
 
 void doctor_where(struct doctor *d, const struct rack_node *node, const char *end)
 {
-	if (last(d)) {
-		last(d)->node = node;
-		last(d)->end = end;
-	}
+	if (!last(d))
+		return;
+	last(d)->node = node;
+	last(d)->end = strdup(end);
+	if (!last(d)->end)
+		d->out_of_memory = true;
 }
 
 bool doctor_ill(const struct doctor *d)
@@ -93,6 +95,7 @@ void doctor_free(struct doctor *d)
 		free(line->found);
 		free(line->so);
 		free(line->remedy);
+		free(line->end);
 	}
 	free(d->lines);
 }

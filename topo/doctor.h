@@ -36,8 +36,8 @@ struct doctor_line {
 	char *key;		      /* never changes: for programs */
 	char *what;		      /* for people */
 	char *found, *so, *remedy;    /* so, remedy: may be NULL */
-	const struct rack_node *node; /* of a rack's line: whose link, and */
-	const char *end;	      /* "eth0" or "port"; both may be NULL */
+	const struct rack_node *node; /* of a rack's line: whose link; NULL: the ToRs' own */
+	char *end;		      /* and "eth0", "port" or that device's name */
 };
 
 struct doctor {
@@ -53,7 +53,7 @@ __attribute__((format(printf, 5, 6))) void doctor_add(struct doctor *d, enum doc
 						      const char *fmt, ...);
 __attribute__((format(printf, 2, 3))) void doctor_so(struct doctor *d, const char *fmt, ...);
 __attribute__((format(printf, 2, 3))) void doctor_remedy(struct doctor *d, const char *fmt, ...);
-/* Of the line just added: whose link, which end. */
+/* Of the line just added: whose link or NULL, which end. */
 void doctor_where(struct doctor *d, const struct rack_node *node, const char *end);
 void doctor_free(struct doctor *d);
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * A rack that is up, against its description: what the kernel has is read through netlink,
- * ethtool and the pinned maps; what of it is wrong, doctor_findings.c says.
+ * ethtool and the pinned maps; what of it is wrong, others say (doctor_rack.h).
  *
  *   node [eth0]=========[port] switch      both ends of each link; then what each has of its own
+ *   bridge [up]=========[down] spine       and what joins ToRs (tors.h)
  */
 #include "topo/doctor_rack.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <poll.h>
@@ -27,8 +29,9 @@ struct look {
 	const struct rack *rack;
 	const struct rack_node *node;
 	struct features *features;
-	struct rtnl *tor;		/* in the switch's namespace */
-	struct node_facts *facts, *now; /* of all nodes; of `node` */
+	struct rtnl *tor; /* in the switch's namespace */
+	struct rack_facts facts;
+	struct node_facts *now; /* of `node` */
 	struct end_facts *end;
 	int ports; /* tor_ports */
 };
@@ -48,7 +51,7 @@ static int each_node(struct look *l, int (*fn)(struct look *l))
 		if (!l->rack->nodes[i].here)
 			continue;
 		l->node = &l->rack->nodes[i];
-		l->now = &l->facts[i];
+		l->now = &l->facts.node[i];
 		ret = fn(l);
 	}
 	l->node = NULL;
@@ -99,9 +102,16 @@ static void on_prefix(void *arg, const char *kind, uint32_t prefix, unsigned int
 {
 	struct look *l = arg;
 
-	if (!strcmp(kind, "address") && prefix == l->node->addr && bits == l->rack->prefix &&
-	    ifindex == l->node->ifindex)
+	if (ifindex != l->node->ifindex)
+		return;
+	if (!strcmp(kind, "route")) {
+		l->now->routed |= ntohl(prefix) == l->rack->subnet && bits == l->rack->prefix;
+	} else if (prefix == l->node->addr && bits == l->rack->prefix) {
 		l->now->addressed = true;
+	} else {
+		l->now->also = prefix;
+		l->now->bits = bits;
+	}
 }
 
 static void on_neighbour(void *arg, const struct look_neighbour *neighbour)
@@ -147,13 +157,36 @@ static int read_node(struct look *l)
 
 /* ---- the switch ---- */
 
-static void on_port(void *arg, const struct look_link *link)
+static void on_device(void *arg, const struct look_link *link)
 {
 	struct look *l = arg;
+	struct rack_facts *facts = &l->facts;
 	unsigned int i = link->ifindex - TOR_IFINDEX;
 
 	if (i < l->rack->count && !strcmp(link->name, l->rack->nodes[i].name))
-		l->facts[i].port.link = *link;
+		facts->node[i].port.link = *link;
+	for (i = 0; i < facts->tors_count; i++) {
+		struct tors_facts *device = &facts->tors[i];
+
+		if (link->ifindex == device->want.ifindex && !strcmp(link->name, device->want.name))
+			device->is.link = *link;
+	}
+}
+
+/* Whom, or (with no MAC) whether what is for all, VXLAN sends to a host. */
+static void on_destination(struct look *l, const struct look_neighbour *entry)
+{
+	static const uint8_t any[6];
+	const struct rack *rack = l->rack;
+
+	for (unsigned int t = 0; t < rack->tors && !memcmp(entry->mac, any, 6); t++)
+		l->facts.flooded[t] |= rack->tor[t].host == entry->addr;
+	for (unsigned int i = 0; i < rack->count; i++) {
+		const struct rack_node *node = &rack->nodes[i];
+
+		if (rack->tor[node->tor].host == entry->addr && !memcmp(entry->mac, node->mac, 6))
+			l->facts.node[i].told = true;
+	}
 }
 
 static void on_entry(void *arg, const struct look_neighbour *entry)
@@ -163,41 +196,59 @@ static void on_entry(void *arg, const struct look_neighbour *entry)
 
 	if (i < l->rack->count && entry->fixed && entry->sticky &&
 	    !memcmp(entry->mac, l->rack->nodes[i].mac, 6))
-		l->facts[i].entry = true;
+		l->facts.node[i].entry = true;
+	else if (entry->ifindex == TOR_VXLAN_IFINDEX && entry->addr)
+		on_destination(l, entry);
+}
+
+static bool any_idle(const struct look *l)
+{
+	for (unsigned int i = 0; i < l->rack->count; i++) {
+		if (l->rack->nodes[i].here && doctor_is_idle(&l->facts.node[i].port))
+			return true;
+	}
+	for (unsigned int i = 0; i < l->facts.tors_count; i++) {
+		const struct tors_facts *device = &l->facts.tors[i];
+
+		if (device->want.bridge && doctor_is_idle(&device->is))
+			return true;
+	}
+	return false;
 }
 
 /* A port that was set up a moment ago forwards once the kernel's link watch has seen it. */
-static int read_ports(struct look *l)
+static int read_devices(struct look *l)
 {
 	int left_ms = IDLE_MS, ret;
-	bool idle;
 
-	for (;;) {
-		ret = look_links(l->tor, on_port, l);
-		idle = false;
-		for (unsigned int i = 0; i < l->rack->count; i++)
-			idle |= doctor_is_idle(&l->facts[i]);
-		if (ret || !idle || left_ms <= 0)
-			return ret;
+	while (!(ret = look_links(l->tor, on_device, l)) && any_idle(l) && left_ms > 0) {
 		poll(NULL, 0, LOOK_MS);
 		left_ms -= LOOK_MS;
 	}
+	return ret;
 }
 
-static int read_port(struct look *l)
+/* Programs and offloads of a port that is there. */
+static int read_port(struct look *l, struct end_facts *port)
 {
 	struct look_filters filters;
-	int ret;
+	int ret = look_filters(l->tor, port->link.ifindex, false, &filters);
 
-	if (bpf_map_lookup_elem(l->ports, &l->node->index, &l->now->tor))
-		return blind(l, "the switch's map tor_ports", -errno);
-	if (!l->now->port.link.ifindex)
-		return 0;
-	ret = look_filters(l->tor, l->node->ifindex, false, &filters);
+	if (!ret) {
+		port->ingress = filters.count ? filters.id[0] : 0;
+		ret = look_filters(l->tor, port->link.ifindex, true, &filters);
+	}
 	if (ret)
 		return blind(l, "its TC programs", ret);
-	l->now->filter = filters.count ? filters.id[0] : 0;
-	return read_offloads(l, &l->now->port, l->node->name);
+	port->egress = filters.count;
+	return read_offloads(l, port, port->link.name);
+}
+
+static int read_node_port(struct look *l)
+{
+	if (bpf_map_lookup_elem(l->ports, &l->node->index, &l->now->tor))
+		return blind(l, "the switch's map tor_ports", -errno);
+	return l->now->port.link.ifindex ? read_port(l, &l->now->port) : 0;
 }
 
 static int read_tor(struct look *l)
@@ -208,25 +259,69 @@ static int read_tor(struct look *l)
 		return -1;
 	ret = rtnl_open(&l->tor);
 	if (!ret)
-		ret = read_ports(l) ?: look_bridges(l->tor, on_entry, l);
-	return ret ? blind(l, "its namespace", ret) : each_node(l, read_port);
+		ret = read_devices(l) ?: look_bridges(l->tor, on_entry, l);
+	if (ret)
+		return blind(l, "its namespace", ret);
+	for (unsigned int i = 0; i < l->facts.tors_count && !ret; i++) {
+		struct tors_facts *device = &l->facts.tors[i];
+
+		if (device->want.bridge && device->is.link.ifindex)
+			ret = read_port(l, &device->is);
+	}
+	return ret ?: each_node(l, read_node_port);
 }
 
 /* ---- all of it ---- */
 
+static struct end_facts *device_facts(struct look *l, int ifindex)
+{
+	struct rack_facts *facts = &l->facts;
+	unsigned int i = 0;
+
+	while (i + 1 < facts->tors_count && facts->tors[i].want.ifindex != ifindex)
+		i++;
+	return &facts->tors[i].is;
+}
+
+static void prepare_tors(struct look *l)
+{
+	struct rack_facts *facts = &l->facts;
+	struct tors_device devices[TORS_DEVICES_MAX];
+
+	facts->tors_count = tors_devices(l->rack, devices);
+	for (unsigned int i = 0; i < facts->tors_count; i++)
+		facts->tors[i].want = devices[i];
+	for (unsigned int i = 0; i < facts->tors_count; i++) {
+		const struct tors_device *want = &devices[i];
+		struct end_facts *is = &facts->tors[i].is;
+
+		if (want->bridge)
+			is->bridge = device_facts(l, want->bridge);
+		if (want->kind == TORS_UP)
+			is->peer = device_facts(l, TOR_SPINE_IFINDEX + want->tor);
+		else if (want->kind == TORS_DOWN)
+			is->peer = device_facts(l, TOR_UPLINK_IFINDEX + want->tor);
+	}
+}
+
 static int prepare(struct look *l)
 {
 	unsigned int count = l->rack->count, replicas = l->rack->replicas;
+	struct node_facts *nodes;
 	int fd, ret;
 	bool *known;
 
 	/* One block: facts of all nodes, then what each knows of each replica. */
-	l->facts = calloc(count, sizeof(*l->facts) + replicas);
-	if (!l->facts)
+	l->facts.node = nodes = calloc(count, sizeof(*nodes) + replicas);
+	if (!nodes)
 		return rack_say("no memory");
-	known = (bool *)(l->facts + count);
-	for (unsigned int i = 0; i < count; i++)
-		l->facts[i].neighbour = known + i * replicas;
+	prepare_tors(l);
+	known = (bool *)(nodes + count);
+	for (unsigned int i = 0; i < count; i++) {
+		nodes[i].neighbour = known + i * replicas;
+		nodes[i].port.peer = &nodes[i].eth0;
+		nodes[i].port.bridge = device_facts(l, tors_bridge(l->rack->nodes[i].tor));
+	}
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	ret = fd < 0 ? -errno : features_open(&l->features, fd, "lo");
 	if (fd >= 0)
@@ -237,44 +332,55 @@ static int prepare(struct look *l)
 	return l->ports < 0 ? -1 : 0;
 }
 
-/* Id of the program at every port. */
-static int read_ingress(const struct rack *rack, uint32_t *id)
+static int read_program(const struct rack *rack, const char *name, uint32_t *id)
 {
 	struct bpf_prog_info info = {0};
 	uint32_t len = sizeof(info);
-	int fd = tor_pinned(rack, "tor_ingress"), ret;
+	int fd = tor_pinned(rack, name), ret;
 
 	if (fd < 0)
 		return -1;
 	ret = bpf_obj_get_info_by_fd(fd, &info, &len);
 	close(fd);
 	if (ret)
-		return rack_say("cannot look at the switch's program: %s", strerror(errno));
+		return rack_say("cannot look at the switch's program %s: %s", name,
+				strerror(errno));
 	*id = info.id;
 	return 0;
+}
+
+static int read_programs(struct look *l)
+{
+	struct rack_facts *facts = &l->facts;
+
+	return read_program(l->rack, "tor_ingress", &facts->ingress)
+		       ?: read_program(l->rack, "tor_uplink", &facts->uplink)
+		       ?: read_program(l->rack, "tor_pass", &facts->pass)
+		       ?: read_program(l->rack, "tor_steer", &facts->steer);
 }
 
 int doctor_rack(struct doctor *d, const struct rack *rack)
 {
 	struct look l = {.rack = rack, .ports = -1};
 	int home = ns_current(), ret;
-	uint32_t ingress = 0;
 
 	if (home < 0)
 		return blind(&l, "this namespace", home);
-	ret = prepare(&l) ?: read_ingress(rack, &ingress) ?: each_node(&l, read_node) ?: read_tor(&l);
+	ret = prepare(&l) ?: read_programs(&l) ?: each_node(&l, read_node) ?: read_tor(&l);
 	if (ns_enter(home) && !ret)
 		ret = rack_say("cannot return to this network namespace: %s", strerror(errno));
 	doctor_group(d, rack->name);
+	if (!ret)
+		doctor_tors(d, rack, &l.facts);
 	for (unsigned int i = 0; i < rack->count && !ret; i++) {
 		if (rack->nodes[i].here)
-			doctor_findings(d, rack, &rack->nodes[i], &l.facts[i], ingress);
+			doctor_node(d, rack, &rack->nodes[i], &l.facts);
 	}
 	close(home);
 	rtnl_close(l.tor);
 	features_close(l.features);
 	if (l.ports >= 0)
 		close(l.ports);
-	free(l.facts);
+	free(l.facts.node);
 	return ret;
 }

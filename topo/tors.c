@@ -202,67 +202,85 @@ int tors_bridge(unsigned int tor)
 	return tor ? (int)(TOR_BRIDGES_IFINDEX + tor) : TOR_BRIDGE_IFINDEX;
 }
 
-/* Above every node's index: `kind` counts down from 0xff. */
-static void set_mac(uint8_t mac[6], const struct rack *rack, uint8_t kind, uint8_t number)
+static void describe(struct tors_device *device, const struct rack *rack, enum tors_kind kind,
+		     unsigned int tor)
 {
-	memcpy(mac, rack->nodes[0].mac, 6);
-	mac[0] |= 0x04; /* like the ports': not a node's */
-	mac[4] = kind;
-	mac[5] = number;
+	static const struct {
+		const char *name;
+		int ifindex;
+		uint8_t mac; /* above every node's index */
+	} of[] = {
+		[TORS_BRIDGE] = {"br%u", 0, 0xfe},
+		[TORS_SPINE] = {"spine", TOR_SPINE_BRIDGE_IFINDEX, 0xff},
+		[TORS_UP] = {"up%u", TOR_UPLINK_IFINDEX, 0xfd},
+		[TORS_DOWN] = {"down%u", TOR_SPINE_IFINDEX, 0xfc},
+		[TORS_VXLAN] = {"vxlan", TOR_VXLAN_IFINDEX, 0xfb},
+	};
+
+	*device = (struct tors_device){.kind = kind, .tor = tor};
+	snprintf(device->name, sizeof(device->name), of[kind].name, tor);
+	device->ifindex = kind == TORS_BRIDGE ? tors_bridge(tor) : of[kind].ifindex + (int)tor;
+	memcpy(device->mac, rack->nodes[0].mac, 6);
+	device->mac[0] |= 0x04; /* like the ports': not a node's */
+	device->mac[4] = of[kind].mac;
+	device->mac[5] = tor;
+	if (kind == TORS_UP)
+		device->bridge = tors_bridge(tor);
+	else if (kind == TORS_DOWN || kind == TORS_VXLAN)
+		device->bridge = TOR_SPINE_BRIDGE_IFINDEX;
 }
 
-static void add_bridge(const struct rack *rack, struct rtnl *r, const char *name, int ifindex,
-		       uint8_t number)
+unsigned int tors_devices(const struct rack *rack, struct tors_device devices[TORS_DEVICES_MAX])
 {
-	uint8_t mac[6];
+	static const enum tors_kind each[] = {TORS_BRIDGE, TORS_UP, TORS_DOWN};
+	bool spine = rack->file->tors_count;
+	unsigned int count = 0;
 
-	set_mac(mac, rack, 0xfe, number);
-	rtnl_bridge_add(r, name, ifindex, mac);
-}
-
-static void add_uplink(const struct rack *rack, struct rtnl *r, unsigned int tor, int program)
-{
-	char up_name[IFNAMSIZ], down_name[IFNAMSIZ];
-	struct rtnl_veth_end up = {.name = up_name,
-				   .ifindex = TOR_UPLINK_IFINDEX + tor,
-				   .group = RACK_PORT_GROUP,
-				   .bridge = tors_bridge(tor)};
-	struct rtnl_veth_end down = {
-		.name = down_name, .ifindex = TOR_SPINE_IFINDEX + tor, .group = RACK_PORT_GROUP};
-
-	snprintf(up_name, sizeof(up_name), "up%u", tor);
-	snprintf(down_name, sizeof(down_name), "down%u", tor);
-	set_mac(up.mac, rack, 0xfd, tor);
-	set_mac(down.mac, rack, 0xfc, tor);
-	rtnl_veth_add(r, &up, &down, rack->mtu);
-	rtnl_clsact_add(r, up.ifindex);
-	rtnl_ingress_add(r, up.ifindex, program, "tor_uplink");
-	rtnl_clsact_add(r, down.ifindex);
-	rtnl_ingress_add(r, down.ifindex, program, "tor_uplink");
-	rtnl_port_up(r, down.ifindex, TOR_SPINE_BRIDGE_IFINDEX);
-}
-
-static int settle(struct rtnl *r, const struct features *features, unsigned int tor)
-{
-	static const char *const kinds[] = {"up%u", "down%u"};
-	char name[IFNAMSIZ];
-	int ret = 0;
-
-	for (int i = 0; i < 2 && !ret; i++) {
-		snprintf(name, sizeof(name), kinds[i], tor);
-		ret = features_off(features, rtnl_fd(r), name) ?: link_settle(rtnl_fd(r), name);
-		if (ret)
-			rack_say("tor: cannot switch off offloads of %s: %s", name, strerror(-ret));
+	if (spine)
+		describe(&devices[count++], rack, TORS_SPINE, 0);
+	for (unsigned int t = 0; t < rack->tors; t++) {
+		for (int i = 0; i < (spine ? 3 : 1) && rack->tor[t].here; i++)
+			describe(&devices[count++], rack, each[i], t);
 	}
-	return ret ? -1 : 0;
+	if (rack->stretched)
+		describe(&devices[count++], rack, TORS_VXLAN, 0);
+	return count;
+}
+
+static void add_uplink(const struct rack *rack, struct rtnl *r, const struct tors_device *up,
+		       const struct tors_device *down, int program)
+{
+	struct rtnl_veth_end end = {.name = up->name,
+				    .ifindex = up->ifindex,
+				    .group = RACK_PORT_GROUP,
+				    .bridge = up->bridge};
+	struct rtnl_veth_end peer = {
+		.name = down->name, .ifindex = down->ifindex, .group = RACK_PORT_GROUP};
+
+	memcpy(end.mac, up->mac, 6);
+	memcpy(peer.mac, down->mac, 6);
+	rtnl_veth_add(r, &end, &peer, rack->mtu);
+	rtnl_clsact_add(r, up->ifindex);
+	rtnl_ingress_add(r, up->ifindex, program, "tor_uplink");
+	rtnl_clsact_add(r, down->ifindex);
+	rtnl_ingress_add(r, down->ifindex, program, "tor_uplink");
+	rtnl_port_up(r, down->ifindex, down->bridge);
+}
+
+static int settle(struct rtnl *r, const struct features *features, const char *name)
+{
+	int ret = features_off(features, rtnl_fd(r), name) ?: link_settle(rtnl_fd(r), name);
+
+	return ret ? rack_say("tor: cannot switch off offloads of %s: %s", name, strerror(-ret))
+		   : 0;
 }
 
 /* Its socket is the host's, though it is itself in the ToRs' namespace, which the caller is in. */
 static int add_vxlan(const struct rack *rack, struct rtnl *r, struct rtnl *host,
-		     const struct features *features, int program)
+		     const struct features *features, const struct tors_device *device, int program)
 {
-	struct rtnl_vxlan vxlan = {.name = "vxlan",
-				   .ifindex = TOR_VXLAN_IFINDEX,
+	struct rtnl_vxlan vxlan = {.name = device->name,
+				   .ifindex = device->ifindex,
 				   .group = RACK_PORT_GROUP,
 				   .id = rack->vxlan_id,
 				   .port = rack->vxlan_port};
@@ -274,7 +292,7 @@ static int add_vxlan(const struct rack *rack, struct rtnl *r, struct rtnl *host,
 		if (rack->tor[t].here)
 			vxlan.local = rack->tor[t].host;
 	}
-	set_mac(vxlan.mac, rack, 0xfb, 0);
+	memcpy(vxlan.mac, device->mac, 6);
 	rtnl_vxlan_add(host, &vxlan, rack->mtu);
 	if (rtnl_commit(host))
 		return rack_say("vxlan: %s", rtnl_error(host));
@@ -296,7 +314,7 @@ static int add_vxlan(const struct rack *rack, struct rtnl *r, struct rtnl *host,
 	}
 	rtnl_clsact_add(r, TOR_VXLAN_IFINDEX);
 	rtnl_ingress_add(r, TOR_VXLAN_IFINDEX, program, "tor_uplink");
-	rtnl_port_up(r, TOR_VXLAN_IFINDEX, TOR_SPINE_BRIDGE_IFINDEX);
+	rtnl_port_up(r, TOR_VXLAN_IFINDEX, device->bridge);
 	if (rtnl_commit(r))
 		return rack_say("tor: %s", rtnl_error(r));
 	ret = features_off(features, rtnl_fd(r), vxlan.name);
@@ -306,24 +324,27 @@ static int add_vxlan(const struct rack *rack, struct rtnl *r, struct rtnl *host,
 int tors_build(const struct rack *rack, struct rtnl *r, struct rtnl *host,
 	       const struct features *features, int program)
 {
-	bool spine = rack->file->tors_count;
-	char name[IFNAMSIZ];
+	struct tors_device devices[TORS_DEVICES_MAX];
+	unsigned int count = tors_devices(rack, devices);
+	int ret = 0;
 
-	if (spine)
-		add_bridge(rack, r, "spine", TOR_SPINE_BRIDGE_IFINDEX, 0xff);
-	for (unsigned int t = 0; t < rack->tors; t++) {
-		if (!rack->tor[t].here)
-			continue;
-		snprintf(name, sizeof(name), "br%u", t);
-		add_bridge(rack, r, name, tors_bridge(t), t);
-		if (spine)
-			add_uplink(rack, r, t, program);
+	for (unsigned int i = 0; i < count; i++) {
+		const struct tors_device *device = &devices[i];
+
+		if (!device->bridge)
+			rtnl_bridge_add(r, device->name, device->ifindex, device->mac);
+		else if (device->kind == TORS_UP)
+			add_uplink(rack, r, device, device + 1, program);
 	}
 	if (rtnl_commit(r))
 		return rack_say("tor: %s", rtnl_error(r));
-	for (unsigned int t = 0; t < rack->tors && spine; t++) {
-		if (rack->tor[t].here && settle(r, features, t))
-			return -1;
+	for (unsigned int i = 0; i < count && !ret; i++) {
+		const struct tors_device *device = &devices[i];
+
+		if (device->kind == TORS_VXLAN)
+			ret = add_vxlan(rack, r, host, features, device, program);
+		else if (device->bridge)
+			ret = settle(r, features, device->name);
 	}
-	return rack->stretched ? add_vxlan(rack, r, host, features, program) : 0;
+	return ret;
 }
