@@ -372,6 +372,36 @@ static void test_loss_duplication_reordering(void **state)
 /* --- dead peers
  * ----------------------------------------------------------------------------------- */
 
+/* No request, so nothing to send again: a peer is told as dead if it answers no Commit. */
+static void test_dead_peer_of_an_idle_leader(void **state)
+{
+	struct cluster *c = cluster_plan(3, 1, false);
+	struct vr_peer_info peer;
+
+	(void)state;
+	c->config.view_change_us = 300000;
+	c->config.heartbeat_us = 50000;
+	cluster_open(c);
+	run_for(c, 3 * c->config.view_change_us);
+	vr_peer(c->node[0].vr, 2, &peer);
+	assert_false(peer.dead);
+	c->cut[2][0] = true;
+	run_for(c, c->config.view_change_us - c->config.heartbeat_us);
+	vr_peer(c->node[0].vr, 2, &peer);
+	assert_false(peer.dead);
+	run_for(c, 2 * c->config.heartbeat_us);
+	vr_peer(c->node[0].vr, 2, &peer);
+	assert_true(peer.dead);
+	vr_peer(c->node[0].vr, 1, &peer);
+	assert_false(peer.dead);
+	assert_int_equal(count_of(c, 0, VR_C_PEER_DEATHS), 0);
+	c->cut[2][0] = false;
+	run_for(c, 2 * c->config.heartbeat_us);
+	vr_peer(c->node[0].vr, 2, &peer);
+	assert_false(peer.dead);
+	cluster_free(c);
+}
+
 static void test_dead_peer_is_probed_and_comes_back(void **state)
 {
 	struct cluster *c = cluster_plan(3, 1, false);
@@ -577,6 +607,7 @@ int main(void)
 		cmocka_unit_test(test_a_cluster_of_one),
 		cmocka_unit_test(test_one_lost_prepare_costs_one_resend),
 		cmocka_unit_test(test_loss_duplication_reordering),
+		cmocka_unit_test(test_dead_peer_of_an_idle_leader),
 		cmocka_unit_test(test_dead_peer_is_probed_and_comes_back),
 		cmocka_unit_test(test_idle_leader_shows_life),
 		cmocka_unit_test(test_kernel_message_that_is_none),

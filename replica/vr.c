@@ -355,8 +355,10 @@ uint32_t vr_leader(const struct vr *vr, uint64_t view)
 void vr_peer(const struct vr *vr, uint32_t i, struct vr_peer_info *info)
 {
 	const struct vr_peer *p = &vr->peer[i];
+	/* an idle leader resends nothing, but its Commits are answered: see vr_peers.c */
+	bool silent = p->heard_at + vr->c.view_change_us <= vr->now;
 
-	*info = (struct vr_peer_info){p->acked, p->dead, p->rtt_us};
+	*info = (struct vr_peer_info){p->acked, p->dead || silent, p->rtt_us};
 }
 
 const uint64_t *vr_counts(const struct vr *vr)

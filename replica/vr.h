@@ -189,7 +189,7 @@ uint32_t vr_leader(const struct vr *vr, uint64_t view);
 
 struct vr_peer_info {
 	uint64_t acked; /* leader: all up to this op is stored there, in this view */
-	bool dead;
+	bool dead;	/* to this leader: resends unanswered, or nothing heard for view_change_us */
 	uint32_t rtt_us; /* smoothed; 0: unknown */
 };
 void vr_peer(const struct vr *vr, uint32_t i, struct vr_peer_info *info);
