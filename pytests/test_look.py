@@ -458,8 +458,33 @@ def test_drawings(rack, cluster):
     assert any(line.startswith("  r0 -> tor [") and "drop Prepare" in line for line in lines)
 
 
+def under(text):
+    """{what stands above a part of the drawing: names of its columns}"""
+    parts = {}
+    for block in text.split("\n\n")[1:]:
+        above, _, _, names = block.splitlines()[:4]
+        parts.setdefault(above.strip(), []).extend(names.split())
+    return parts
+
+
+def test_several_tors_are_drawn(tmp_path):
+    with Rack(tmp_path, replicas=3, clients=9, tors=[{"nodes": ["r0", "c0"]}, {"nodes": ["r1"]}, {}]) as one:
+        one.up()
+        text = command("show", one.name)
+        behind = {"br0": ["r0", "c0"], "br1": ["r1"], "br2": ["r2", *("c%d" % i for i in range(1, 9))]}
+        assert under(text) == {"spine": ["[br0]", "[br1]", "[br2]"],
+                               **{tor: ["[%s]" % n for n in nodes] for tor, nodes in behind.items()}}
+        assert drawn(text)["uplink"] == ["up0", "up1", "up2"] and ", 3 ToRs, " in text
+        command("fault", one.name, "add", "--from", "r0", "drop")
+        dot = command("show", one.name, "--dot").splitlines()
+        edges = [tuple(line.split()[:3:2]) for line in dot if " -> " in line]
+        assert sorted(edges) == sorted([("r0", "spine"), *(("spine", tor) for tor in behind),
+                                        *((tor, n) for tor, nodes in behind.items() for n in nodes)])
+        assert [line for line in dot[1:-1] if not DOT.fullmatch(line)] == []
+
+
 @pytest.mark.parametrize("arguments", [
-    ["show"], ["show", "RACK", "--png"], ["top"], ["top", "RACK", "--interval", "0"],
+    ["show"], ["show", "RACK", "RACK"], ["show", "RACK", "--png"], ["top"], ["top", "RACK", "--interval", "0"],
     ["top", "RACK", "--count", "-1"], ["top", "RACK", "--often"], ["top", "RACK", "--once", "--count", "2"], ["stats", "RACK"],
     ["stats", "RACK", "--json", "--for", "x"], ["stats", "RACK", "--links", "maybe"],
     ["stats", "RACK", "--links", "on", "--for", "1"], ["capture", "RACK", "-c", "0"],

@@ -251,6 +251,8 @@ def test_a_rack_over_two_hosts(hosts, tmp_path):
                                         "c1": "br1", "tor": "-"}
     assert "not on this host, but on " + UNDER % 1 in hosts.rack(1, "exec", rack.name, "r0", "--",
                                                                 "true", status=1)
+    assert re.search(r"^ +tor0, on %s\n.+\n.+\n +\[r0\] +\[c0\]$" % UNDER % 1, hosts.rack(1, "show", rack.name), re.M)
+    assert "  spine -> tor0 [dir=none, label=\"vxlan\", style=dashed];" in hosts.rack(1, "show", rack.name, "--dot")
     echo = subprocess.Popen(hosts.command(1, COMMAND, "exec", rack.name, "c1", "--",
                                           "/usr/bin/python3", "-c", PING, "echo"),
                             stdout=subprocess.PIPE)

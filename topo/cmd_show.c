@@ -20,19 +20,25 @@ static int width(void)
 
 int cmd_show(int argc, char **argv)
 {
+	const char *name = NULL;
 	bool dot = false;
 	struct rack *rack;
 	struct show show;
 	int ret;
 
-	if (argc < 2 || argv[1][0] == '-')
-		return rack_usage("which RACK?");
-	for (int i = 2; i < argc; i++) {
-		if (strcmp(argv[i], "--dot"))
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--dot"))
+			dot = true;
+		else if (argv[i][0] == '-')
 			return rack_usage("there is no option %.40s", argv[i]);
-		dot = true;
+		else if (name)
+			return rack_usage("one RACK, not %.40s too", argv[i]);
+		else
+			name = argv[i];
 	}
-	if (rack_privileged() || rack_find(&rack, argv[1]))
+	if (!name)
+		return rack_usage("which RACK?");
+	if (rack_privileged() || rack_find(&rack, name))
 		return 1;
 	ret = show_take(&show, rack);
 	if (!ret) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What `rack show` draws: for each node a column of short texts. */
+/* What `rack show` draws: for each node, and each of several ToRs, a column of short texts. */
 #ifndef PAXRACK_SHOW_H
 #define PAXRACK_SHOW_H
 
@@ -18,16 +18,23 @@ enum show_line {
 	SHOW_TC,
 	SHOW_WRONG, /* exceptions */
 	SHOW_PIDS,
+	SHOW_HOST, /* and of a ToR */
+	SHOW_UPLINK,
+	SHOW_NODES, /* how many are behind it */
 	SHOW_LINES
 };
 
-struct show_node {
+extern const char *const show_labels[SHOW_LINES];
+
+struct show_column {
+	char name[16];
 	char cell[SHOW_LINES][SHOW_CELL_MAX]; /* "": nothing to say */
 };
 
 struct show {
 	const struct rack *rack;
-	struct show_node *node; /* by index */
+	struct show_column *node; /* by index */
+	struct show_column *tor;  /* those that a spine joins; NULL: there is but one */
 	struct fault_status faults;
 };
 
