@@ -211,17 +211,20 @@ static __always_inline enum tor_reason judge(__u32 from, void *data, void *end, 
 	if (v->to == from)
 		return TOR_R_HAIRPIN;
 	v->tor = port->tor;
-	if (dest->tor != port->tor)
-		return TOR_R_UPLINK;
-	if (dest->flags & TOR_STACK)
+	if (!(port->flags & TOR_TABLE)) {
+		if (dest->tor != port->tor)
+			return TOR_R_UPLINK;
+		if (dest->flags & TOR_STACK)
+			return TOR_R_BRIDGE;
+		if (!port->path && !port->share)
+			return TOR_R_REDIRECT;
+	} else if (dest->tor == port->tor && dest->flags & TOR_STACK) {
 		return TOR_R_BRIDGE;
-	if (!(port->flags & TOR_TABLE) && !port->path && !port->share)
-		return TOR_R_REDIRECT;
+	}
 	reason = steer(port, from, data, end, tagged, v);
 	if (v->to == from)
 		return TOR_R_HAIRPIN;
-	if (!v->ruled)
-		return reason;
+	/* Where it goes now: a rule may have named a port that is behind another ToR, or this one. */
 	dest = bpf_map_lookup_elem(&tor_ports, &v->to);
 	return dest && dest->tor != port->tor ? TOR_R_UPLINK : reason;
 }

@@ -101,6 +101,32 @@ def test_a_group_shares_flows(steered, path):
     assert min(len(seen[0]["t0"]), len(seen[0]["t1"])) > 12
 
 
+def test_a_rule_names_the_port_across_tors(tmp_path):
+    """t0 is behind the sender's ToR, t1 behind the other: the MAC is of one, the rule's port the
+    other."""
+    live = Steered(tmp_path, tors=[{"nodes": ["r0", "c0", "t0"]}, {}])
+
+    def goes(frame, to, reason):
+        assert live.counted("c0", lambda: (live.ports["c0"].send(frame),
+                                           live.ports[to].expect(frame))) == {reason: 1}
+        live.ports[{"t0": "t1", "t1": "t0"}[to]].expect_none()
+    with live.rack, one_cpu():
+        far, near, other = (live.datagram("c0", to, port)
+                            for to, port in (("t1", 5), ("t0", 5), ("t1", 6)))
+        for path in ("tc", "xdp", "afxdp"):
+            live.steer("add", "udp:c0:5:t1:9", "t0", path)
+            goes(far, "t0", REASON[path])
+            live.steer("add", "udp:c0:5:t0:9", "t1", path)
+            goes(near, "t1", "uplink")
+        live.steer("add", "udp:c0:5:t1:9", "t0", "tc")
+        with live.down("t0"):
+            assert live.counted("c0", lambda: (live.ports["c0"].send(far),
+                                               live.ports["t1"].expect(far))) == {"clone": 1}
+        live.steer("add", "udp:c0:5:t1:9", "mac", "xdp")
+        goes(far, "t1", "uplink")
+        goes(other, "t1", "uplink")  # in no rule
+
+
 def test_a_share_of_the_flows(steered):
     frames = [steered.datagram("c0", "t1", port) for port in range(1000, 1200)]
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """A guard over a switch of paths, memory and queues of the path afxdp, and input that is refused."""
 import contextlib
+import itertools
 import os
 import pathlib
 import re
@@ -293,7 +294,11 @@ def test_memory_is_made_larger_under_load(tmp_path):
         c0.send(*[frame] * 200)
         for _ in range(200):
             t1.expect(frame)
-        assert "2097152 bytes of memory, made larger 1 times" in switch.steer("ls")
+        listed = switch.steer("ls")
+        for what, n in (("bytes of memory", 1 << 21), ("times that memory was made larger", 1),
+                        ("frames lost, no room at its socket", 1000 - 512),
+                        ("  of them for want of memory", after["afxdp"]["no_frames"])):
+            assert re.search(r"^%s +%d$" % (what, n), listed, re.M), listed
         switch.steer("path", "c0", "tc")
         rack.down()
         assert not rack.leftovers()
@@ -347,12 +352,73 @@ REFUSED = {
 }
 
 
+@contextlib.contextmanager
+def ruled(rack, *words):
+    steer(rack, "add", *words)
+    yield
+    steer(rack, "rm", "all")
+
+
+def test_the_path_of_a_node_that_has_rules(rack):
+    """It is that of rules without one; where there are none, and for a share, it is refused."""
+    with ruled(rack, "udp:c0:1:c1:2", "mac", "tc"):
+        before = configured(rack)
+        said = steer(rack, "path", "c0", "xdp", status=1)
+        assert "c0 has rules, each with a path" in said and said.count("\n") == 1
+        assert "there is nothing to put on xdp; nothing was changed" in said
+        assert configured(rack) == before and path_of(rack, "c0") == "table, else bridge"
+        steer(rack, "add", "udp:c0:2:c1:2")
+        said = steer(rack, "path", "c0", "xdp", "--share", "50%", status=1)
+        assert "a share is of a node that has none" in said and said.count("\n") == 1
+        said = steer(rack, "path", "c0", "bridge")
+        assert "of 2 rules of c0 1 leave the path to it" in said
+        listed = steer(rack, "ls")
+        assert re.search("^udp:c0:1:c1:2 +mac +tc$", listed, re.M)
+        assert re.search("^udp:c0:2:c1:2 +mac +bridge, as c0$", listed, re.M)
+    assert path_of(rack, "c0") == "bridge"
+    steer(rack, "path", "c0", "tc")
+
+
+def test_groups_fill_up(rack, tmp_path):
+    """256 of them; another one only in place of one."""
+    groups = [",".join(pair) for pair in itertools.combinations(
+        ["r0"] + ["t%d" % i for i in range(23)], 2)][:257]
+    rules = tmp_path / "rules"
+
+    def load(lines, **status):
+        rules.write_text("\n".join(lines))
+        return steer(wide, "load", rules, **status)
+    with Rack(tmp_path, clients=1, testers=23) as wide:
+        wide.up()
+        lines = ["udp:c0:%d:r0:1 %s" % (i, group) for i, group in enumerate(groups)]
+        assert "would have more than 256 groups" in load(lines, status=1)
+        assert "udp:" not in steer(wide, "ls")
+        # the last line of a flow counts
+        load(["udp:c0:0:r0:1 %s" % group for group in groups[1:]] + lines[:256])
+        said = steer(wide, "add", "udp:c0:256:r0:1", groups[256], status=1)
+        assert "would have more than 256 groups" in said and said.count("\n") == 1
+        steer(wide, "add", "udp:c0:256:r0:1", groups[255])  # one that is there
+        steer(wide, "add", "udp:c0:7:r0:1", groups[256])
+        listed = steer(wide, "ls")
+        assert re.search("^udp:c0:7:r0:1 +%s " % groups[256], listed, re.M)
+        assert re.search("^udp:c0:8:r0:1 +%s " % groups[8], listed, re.M)
+
+
+@pytest.mark.parametrize("words", ["--help", "RACK --help", "RACK add -h", "RACK path c0 --help"])
+def test_help(rack, words):
+    done = rack_command("steer", *words.replace("RACK", rack.name).split())
+    assert done.returncode == 0 and not done.stderr
+    for word in ("TO", "mac", "# begins a comment", "the last counts", "200ms to 3600s"):
+        assert word in done.stdout
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(rack, name):
     words, status, says = REFUSED[name]
     before = configured(rack)
     said = steer(rack, *words.split(), status=status)
-    assert says in said and said.count("\n") == 1
+    assert says in said and said.count("\n") == 1 and len(said) < 160
+    assert said.endswith("; see `rack steer --help`\n") == (status == 2)
     assert configured(rack) == before
 
 
@@ -383,9 +449,22 @@ def test_the_table_fills_up(rack, tmp_path, n, status):
 def test_a_file_with_a_wrong_line_changes_nothing(rack, tmp_path):
     path = tmp_path / "rules"
     path.write_text("udp:c0:1:c1:2 r0 xdp\n\nudp:c0:3:c1:4 r9\n")
-    said = steer(rack, "load", path, status=1)
+    said = steer(rack, "load", path, status=2)
     assert "rules:3: 'r9' names no port" in said and "nothing was changed" in said
     assert "udp:" not in steer(rack, "ls")
+    path.write_bytes(b"udp:c0:1:c1:2 r0\0 xdp\n")
+    said = steer(rack, "load", path, status=2)
+    assert "rules:1: there is a byte of 0x00, which is no text; nothing was changed" in said
+
+
+def test_a_file_with_carriage_returns(rack, tmp_path):
+    path = tmp_path / "rules"
+    path.write_bytes(b"# two\r\n\r\nudp:c0:1:c1:2 r0 xdp\r\nudp:c0:3:c1:4 # where it goes\r\n")
+    assert "2 rules\n" in steer(rack, "load", path)
+    assert re.search("^udp:c0:1:c1:2 +r0 +xdp$", steer(rack, "ls"), re.M)
+    steer(rack, "rm", "all")
+    path.write_bytes(b"udp:c0:1:c1:2 r0 x\rdp\n")
+    assert "rules:1: there is a byte of 0x0d" in steer(rack, "load", path, status=2)
 
 
 @pytest.mark.parametrize("path", ["xdp", "afxdp"])

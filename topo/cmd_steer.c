@@ -62,8 +62,9 @@ static int load(const struct rack *rack, char **argv)
 
 	if (!argv[0] || argv[1])
 		return rack_usage("load wants one FILE");
-	if (steer_file_parse(&rules, &count, rack, argv[0], error, sizeof(error))) {
-		rack_say("%s", error);
+	ret = steer_file_parse(&rules, &count, rack, argv[0], error, sizeof(error));
+	if (ret) {
+		ret > 0 ? rack_cannot_be("%s", error) : rack_say("%s", error);
 		return 1;
 	}
 	ret = change(rack, rules, count);

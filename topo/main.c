@@ -6,12 +6,13 @@
 #include <unistd.h>
 
 #include "topo/rack.h"
+#include "topo/steer_help.h"
 
 static const struct command {
 	const char *name;
 	int (*run)(int argc, char **argv);
 	const char *arguments;
-	const char *help;
+	const char *help; /* lines after the first: when it is asked for */
 } commands[] = {
 	{"up", cmd_up, "FILE [--xdp native|generic]", "build the rack that FILE describes"},
 	{"down", cmd_down, "RACK... | --all", "remove racks and everything that runs in them"},
@@ -48,7 +49,7 @@ static const struct command {
 	 "| "
 	 "rm FLOW|all | ls",
 	 "PATH through the switch of a node's frames or a flow's (udp:r0:1000:r1:2000): tc, xdp, "
-	 "bridge, afxdp"},
+	 "bridge, afxdp\n\n" STEER_HELP},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -92,7 +93,10 @@ int rack_usage(const char *fmt, ...)
 	va_start(args, fmt);
 	vfprintf(stderr, fmt, args);
 	va_end(args);
-	fprintf(stderr, "; usage: rack %s %s\n", current->name, current->arguments);
+	if (strchr(current->help, '\n'))
+		fprintf(stderr, "; see `rack %s --help`\n", current->name);
+	else
+		fprintf(stderr, "; usage: rack %s %s\n", current->name, current->arguments);
 	return 2;
 }
 
@@ -103,11 +107,26 @@ int rack_privileged(void)
 	return 0;
 }
 
+static bool is_help(const char *word)
+{
+	return !strcmp(word, "--help") || !strcmp(word, "-h");
+}
+
+static int print_help(void)
+{
+	printf("usage: rack %s %s\n%s\n", current->name, current->arguments, current->help);
+	return 0;
+}
+
 int rack_do(const struct rack_verb *verbs, int argc, char **argv)
 {
 	struct rack *rack;
 	int ret;
 
+	for (int i = 1; i < argc; i++) {
+		if (is_help(argv[i]))
+			return print_help();
+	}
 	if (argc < 3)
 		return rack_usage("want RACK and what to do");
 	for (; verbs->name; verbs++) {
@@ -126,8 +145,8 @@ static void print_usage(FILE *to)
 {
 	fputs("usage: rack COMMAND ...\n\n", to);
 	for (size_t i = 0; i < COMMANDS; i++) {
-		fprintf(to, "  %s %s\n      %s\n", commands[i].name, commands[i].arguments,
-			commands[i].help);
+		fprintf(to, "  %s %s\n      %.*s\n", commands[i].name, commands[i].arguments,
+			(int)strcspn(commands[i].help, "\n"), commands[i].help);
 	}
 }
 
@@ -136,7 +155,7 @@ int main(int argc, char **argv)
 	const char *name = argc > 1 ? argv[1] : "";
 	int ret;
 
-	if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")) {
+	if (!strcmp(name, "help") || is_help(name)) {
 		print_usage(stdout);
 		return 0;
 	}
@@ -144,11 +163,8 @@ int main(int argc, char **argv)
 		if (strcmp(name, commands[i].name))
 			continue;
 		current = &commands[i];
-		if (argc > 2 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"))) {
-			printf("usage: rack %s %s\n%s\n", current->name, current->arguments,
-			       current->help);
-			return 0;
-		}
+		if (argc > 2 && is_help(argv[2]))
+			return print_help();
 		ret = current->run(argc - 1, argv + 1);
 		return ret == 1 && cannot_be ? 2 : ret;
 	}

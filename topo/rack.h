@@ -158,7 +158,7 @@ int rack_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  * machine's state: if the subcommand fails, the exit status is 2 instead of 1.
  */
 int rack_cannot_be(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* Same, then how the subcommand is called; returns 2, the exit status of usage errors. */
+/* Same, then how the subcommand is called, or what shows it; returns 2, the exit status of usage errors. */
 int rack_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* A subcommand's own: `rack NAME RACK VERB ...` */
 struct rack_verb {

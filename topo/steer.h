@@ -39,7 +39,7 @@ const char *steer_path_name(unsigned int path); /* enum tor_path */
 /* From its words: FLOW [TO [PATH]]; argv ends with NULL. */
 int steer_rule_parse(struct steer_rule *rule, const struct rack *rack, char **argv, char *error,
 		     size_t size);
-/* A file with a rule on each line, # begins a comment. Free *rules. */
+/* A file with a rule on each line, # begins a comment. Free *rules. 1: a line is wrong. */
 int steer_file_parse(struct steer_rule **rules, size_t *count, const struct rack *rack,
 		     const char *path, char *error, size_t size);
 void steer_flow_text(const struct steer_key *key, const struct rack *rack, char *text, size_t size);

@@ -41,7 +41,9 @@ static int print_ports(struct steer *s, const struct rack *rack, const unsigned 
 			return -1;
 		steer_port_path(s, i, &path);
 		table_cell(&t, "%s", rack->nodes[i].name);
-		if (path.share)
+		if (steer_has_table(s, i))
+			table_cell(&t, "table, else bridge");
+		else if (path.share)
 			table_cell(&t, "%s, %.1f%% %s", steer_path_name(path.path),
 				   path.share * 100.0 / 65536, steer_path_name(path.share_path));
 		else
@@ -53,7 +55,8 @@ static int print_ports(struct steer *s, const struct rack *rack, const unsigned 
 	return table_print(&t, stdout) ? rack_say("no memory") : 0;
 }
 
-static int print_flows(const struct rack *rack, const struct steer_rule *rules, size_t count)
+static int print_flows(struct steer *s, const struct rack *rack, const struct steer_rule *rules,
+		       size_t count)
 {
 	struct table t = {.columns = 3, .left = 7};
 
@@ -62,6 +65,8 @@ static int print_flows(const struct rack *rack, const struct steer_rule *rules, 
 	table_cell(&t, "path");
 	for (size_t i = 0; i < count; i++) {
 		char text[STEER_FLOW_TEXT_MAX], to[STEER_GROUP_PORTS_MAX * 8] = "mac";
+		unsigned int from = ntohl(rules[i].key.saddr) - rack->subnet - 1;
+		struct steer_port_path node;
 		size_t at = 0;
 
 		steer_flow_text(&rules[i].key, rack, text, sizeof(text));
@@ -70,38 +75,68 @@ static int print_flows(const struct rack *rack, const struct steer_rule *rules, 
 				       rack->nodes[rules[i].port[k]].name);
 		table_cell(&t, "%s", text);
 		table_cell(&t, "%s", to);
-		table_cell(&t, "%s", rules[i].path ? steer_path_name(rules[i].path - 1) : "-");
+		steer_port_path(s, from, &node);
+		if (rules[i].path)
+			table_cell(&t, "%s", steer_path_name(rules[i].path - 1));
+		else
+			table_cell(&t, "%s, as %s", steer_path_name(node.path),
+				   rack->nodes[from].name);
 	}
 	putchar('\n');
 	return table_print(&t, stdout) ? rack_say("no memory") : 0;
 }
 
-static void print_counts(const struct rack *rack, const struct steer_state *c)
+static void count(struct table *t, const char *what, uint64_t n)
+{
+	table_cell(t, "%s", what);
+	table_cell(t, "%" PRIu64, n);
+}
+
+static int print_failures(struct steer *s)
+{
+	const struct steer_state *c = steer_counts(s);
+	struct table t = {.columns = 2, .left = 1};
+
+	table_cell(&t, "what failed");
+	table_cell(&t, "frames");
+	count(&t, "clones to a rule's port, tried again", c->clone_retries);
+	count(&t, "redirects of xdp, lost", c->redirect_errs);
+	count(&t, "  flows on the bridge for that", steer_moved(s));
+	count(&t, "sends of afxdp, tried again", c->afxdp.retries);
+	count(&t, "sends of afxdp, given to the bridge", c->afxdp.to_stack);
+	putchar('\n');
+	return table_print(&t, stdout) ? rack_say("no memory") : 0;
+}
+
+/* Nothing, when nothing was ever on that path. */
+static int print_afxdp(const struct rack *rack, const struct steer_state *c)
 {
 	const struct steer_afxdp *x = &c->afxdp;
 	pid_t pid = daemon_find(rack, STEER_DAEMON);
+	struct table t = {.columns = 2, .left = 1};
 
-	printf("\nknown to have failed: %" PRIu64 " clones and %" PRIu64
-	       " sends of afxdp, tried again; %" PRIu64
-	       " sends of afxdp, given to the bridge; %" PRIu64
-	       " native redirects, lost, their %u flows moved to the bridge\n",
-	       (uint64_t)c->clone_retries, (uint64_t)x->retries, (uint64_t)x->to_stack,
-	       (uint64_t)c->redirect_errs, c->moved);
 	if (!pid && !x->scans)
-		return;
-	if (pid)
-		printf("afxdp: process %d on CPU %d, ", pid, rack->afxdp_cpu);
-	else
-		printf("afxdp: no process, ");
-	printf("%" PRIu64 " bytes of memory, made larger %" PRIu64 " times (%" PRIu64
-	       " frames lost then), fill threshold %u\n",
-	       (uint64_t)x->umem_bytes, (uint64_t)x->remade, (uint64_t)x->remade_lost,
-	       rack->fill_threshold);
-	printf("afxdp: received %" PRIu64 ", sent %" PRIu64 ", lost %" PRIu64
-	       " for want of room and "
-	       "%" PRIu64 " on the bridge; zero-copied %.0f %% (goal %d %%; a veth offers none)\n",
-	       (uint64_t)x->received, (uint64_t)x->sent, (uint64_t)c->socket_full,
-	       (uint64_t)x->lost, x->sent ? x->zero_copied * 100.0 / x->sent : 0.0, ZERO_COPY_GOAL);
+		return 0;
+	table_cell(&t, "afxdp");
+	table_cell(&t, pid ? "" : "no process");
+	if (pid) {
+		count(&t, "process", pid);
+		count(&t, "CPU", rack->afxdp_cpu);
+		count(&t, "bytes of memory", x->umem_bytes);
+		count(&t, "fill threshold, frames", rack->fill_threshold);
+	}
+	count(&t, "times that memory was made larger", x->remade);
+	count(&t, "frames received", x->received);
+	count(&t, "frames sent", x->sent);
+	table_cell(&t, "  of them zero-copied (goal: %d %%, but a veth offers none)",
+		   ZERO_COPY_GOAL);
+	table_cell(&t, "%.0f %%", x->sent ? x->zero_copied * 100.0 / x->sent : 0.0);
+	count(&t, "frames lost, no room at its socket", c->socket_full);
+	count(&t, "  of them for want of memory", x->no_frames);
+	count(&t, "frames lost, memory was made larger", x->remade_lost);
+	count(&t, "frames lost, the bridge did not take them", x->lost);
+	putchar('\n');
+	return table_print(&t, stdout) ? rack_say("no memory") : 0;
 }
 
 int steer_verb_ls(const struct rack *rack, char **argv)
@@ -126,9 +161,9 @@ int steer_verb_ls(const struct rack *rack, char **argv)
 		flows[ntohl(rules[i].key.saddr) - rack->subnet - 1]++;
 	ret = print_ports(s, rack, flows);
 	if (!ret && count)
-		ret = print_flows(rack, rules, count);
+		ret = print_flows(s, rack, rules, count);
 	if (!ret)
-		print_counts(rack, steer_counts(s));
+		ret = print_failures(s) ?: print_afxdp(rack, steer_counts(s));
 out:
 	if (s)
 		steer_close(s);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Flows, rules and paths from words and back. */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdarg.h>
@@ -183,12 +184,18 @@ int steer_rule_parse(struct steer_rule *rule, const struct rack *rack, char **ar
 }
 
 static int parse_line(struct steer_rule *rule, bool *any, const struct rack *rack, char *line,
-		      struct error *e)
+		      size_t len, struct error *e)
 {
 	char *argv[5] = {NULL}, *rest = line, *word;
 	int n = 0;
 
-	line[strcspn(line, "#\n")] = '\0';
+	while (len && (line[len - 1] == '\n' || line[len - 1] == '\r'))
+		line[--len] = '\0';
+	for (size_t i = 0; i < len; i++) {
+		if (line[i] != '\t' && iscntrl((unsigned char)line[i]))
+			return wrong(e, "there is a byte of 0x%02x, which is no text", line[i]);
+	}
+	line[strcspn(line, "#")] = '\0';
 	while (n < 4 && (word = strtok_r(n ? NULL : line, " \t", &rest)))
 		argv[n++] = word;
 	*any = n > 0;
@@ -201,14 +208,15 @@ int steer_file_parse(struct steer_rule **rules, size_t *count, const struct rack
 	struct error e = {error, size};
 	FILE *file = fopen(path, "re");
 	struct steer_rule *list = NULL, *more;
-	size_t n = 0, room = 0, line_len = 0;
+	size_t n = 0, room = 0, line_room = 0;
 	unsigned int number = 0;
 	char why[256], *line = NULL;
 	int ret = -1;
+	ssize_t len;
 
 	if (!file)
 		return wrong(&e, "cannot read %s: %s", path, strerror(errno));
-	while (getline(&line, &line_len, file) >= 0) {
+	while ((len = getline(&line, &line_room, file)) >= 0) {
 		struct error in_line = {why, sizeof(why)};
 		bool any;
 
@@ -222,7 +230,8 @@ int steer_file_parse(struct steer_rule **rules, size_t *count, const struct rack
 			}
 			list = more;
 		}
-		if (parse_line(&list[n], &any, rack, line, &in_line)) {
+		if (parse_line(&list[n], &any, rack, line, len, &in_line)) {
+			ret = 1;
 			wrong(&e, "%s:%u: %s; nothing was changed", path, number, why);
 			goto out;
 		}
