@@ -176,6 +176,37 @@ def test_another_xdp_program_at_ports(either):
     mended(either, said)
 
 
+def test_another_xdp_program_that_a_bpf_link_holds(up):
+    program = bpf.load_raw("of_somebody", PASS_CODE)
+    up.exec("tor", "bpftool", "net", "detach", "xdpdrv", "dev", "r1")
+    with up.namespace("tor"):
+        links = [bpf.attach_xdp(program, socket.if_nametoindex(name), "native") for name in ("r1", "t0")]
+    os.close(program)
+    said = findings(up)
+    assert [(one["key"], one["node"]) for one in said] == [("xdp_program", "r1"), ("xdp_program", "t0")]
+    mended(up, said)
+    for link in links:
+        link.close()
+    assert findings(up, status=0) == []
+
+
+def test_the_program_that_a_steering_path_needs(either):
+    mode = "xdpdrv" if either.keys["xdp"] == "native" else "xdpgeneric"
+    for node in ("r0", "c0"):
+        assert rack_command("steer", either.name, "path", node, "xdp").returncode == 0
+    try:
+        pin = either.path("bpf/tor/tor_pass")
+        either.exec("tor", "bpftool", "net", "attach", mode, "pinned", pin, "dev", "r0", "overwrite")
+        either.exec("tor", "bpftool", "net", "detach", mode, "dev", "c0")
+        said = findings(either)
+        assert [(one["key"], one["node"]) for one in said] == [("xdp_steer", "r0"), ("xdp_steer", "c0")]
+        mended(either, said)
+    finally:
+        for node in ("r0", "c0"):
+            rack_command("steer", either.name, "path", node, "tc")
+    assert findings(either, status=0) == []
+
+
 def test_xdp_pass_in_the_other_mode(up):
     pin = up.path("bpf/tor/tor_pass")
     up.exec("tor", "bpftool", "net", "detach", "xdpdrv", "dev", "r2")

@@ -495,6 +495,13 @@ def test_usage(rack, arguments):
     assert re.fullmatch(r"rack %s: .+; usage: rack %s .+\n" % (arguments[0], arguments[0]), done.stderr)
 
 
+@pytest.mark.parametrize("words, sentence", [
+    (["--x", "RACK"], "there is no option --x"), (["--dot"], "which RACK?")], ids=str)
+def test_options_of_show(rack, words, sentence):
+    done = rack_command("show", *[rack.name if word == "RACK" else word for word in words])
+    assert done.returncode == 2 and done.stderr.startswith("rack show: %s; " % sentence)
+
+
 @pytest.mark.parametrize("status, arguments", [
     # a rack that is not up, a file that the machine lets nobody write
     *((1, [verb, "no-such-rack", *more]) for verb, *more in (

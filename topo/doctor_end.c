@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* What can be wrong with any end of a link, node's or ToR's: what follows, and what mends it. */
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/if_link.h>
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "topo/doctor_rack.h"
 
@@ -202,20 +204,45 @@ void doctor_check_tc(const struct doctor_end *e, const struct end_facts *facts, 
 	}
 }
 
+/* The BPF link that holds a program at a device: netlink cannot take its place. 0: none does. */
+static uint32_t link_of(const struct look_link *device)
+{
+	uint32_t id = 0;
+
+	while (!bpf_link_get_next_id(id, &id)) {
+		struct bpf_link_info info = {0};
+		uint32_t len = sizeof(info);
+		int fd = bpf_link_get_fd_by_id(id);
+		bool held = fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &len) &&
+			    info.type == BPF_LINK_TYPE_XDP && info.prog_id == device->xdp &&
+			    (int)info.xdp.ifindex == device->ifindex;
+
+		if (fd >= 0)
+			close(fd);
+		if (held)
+			return id;
+	}
+	return 0;
+}
+
 void doctor_mend_xdp(const struct doctor_end *e, const struct look_link *link, const char *name,
 		     bool generic)
 {
 	static const char *const modes[] = {"xdpdrv", "xdpgeneric"};
 	bool is_generic = link->attached == XDP_ATTACHED_SKB;
+	uint32_t held = link->xdp ? link_of(link) : 0;
 	char detach[64], pin[RACK_PATH_MAX];
 
-	snprintf(detach, sizeof(detach), "bpftool net detach %s dev %s", modes[is_generic],
-		 e->device);
+	if (held)
+		snprintf(detach, sizeof(detach), "bpftool link detach id %u", held);
+	else
+		snprintf(detach, sizeof(detach), "bpftool net detach %s dev %s", modes[is_generic],
+			 e->device);
 	if (name)
 		rack_path(pin, e->rack->name, "bpf/tor/%s", name);
 	if (!name)
 		doctor_mend(e, "%s", detach);
-	else if (link->attached && is_generic != generic) /* both at a time are refused */
+	else if (held || (link->attached && is_generic != generic)) /* both at a time: refused */
 		doctor_mend(e, "sh -c '%s && bpftool net attach %s pinned %s dev %s'", detach,
 			    modes[generic], pin, e->device);
 	else

@@ -21,7 +21,8 @@ static void check_addresses(const struct doctor_end *e, const struct node_facts 
 	if (facts->also) {
 		doctor_wrong(e, "second_address", "also has the address %s/%u",
 			     doctor_addr(addr, facts->also), facts->bits);
-		doctor_so(e->d, "the switch drops what is sent from it");
+		doctor_so(e->d, e->node->spoof ? "frames may leave with it as their source"
+					       : "the switch drops what is sent from it");
 		doctor_mend(e, "ip addr del %s/%u dev %s", addr, facts->bits, e->device);
 	}
 	doctor_addr(addr, e->node->addr);
