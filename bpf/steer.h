@@ -8,6 +8,8 @@
 
 #include <linux/types.h>
 
+#include "bpf/tor.h"
+
 #define STEER_FLOWS_MAX 16384 /* five-tuples in the table */
 #define STEER_GROUPS_MAX 256
 #define STEER_GROUP_SLOTS (2 * STEER_GROUPS_MAX) /* a change's stand beside those they replace */
@@ -19,6 +21,7 @@
 /* Memory for frames on the path afxdp: doubled when it ran out, up to the most. */
 #define STEER_UMEM_MIN (1u << 20)
 #define STEER_UMEM_MAX (1u << 22)
+#define STEER_SHARE_MIN 16     /* frames of it that each socket on the path gets, or more */
 #define STEER_FILL_DEFAULT 512 /* a fill ring with fewer frames than this is filled up */
 #define STEER_FILL_MAX 2048
 
@@ -71,10 +74,12 @@ struct steer_afxdp {
 	__u64 to_stack;	      /* failed every time, then given to the bridge */
 	__u64 lost;	      /* ... which did not take it either */
 	__u64 remade;	      /* times that the sockets were made anew, with more memory */
-	__u64 remade_lost;    /* frames on their way through them then */
+	__u64 shared_anew;    /* ... because other ports are on the path now */
+	__u64 remade_lost;    /* frames that found no memory meanwhile; among no_frames too */
 	__u64 umem_bytes;
 	__u64 no_frames; /* frames that found no memory: these are lost */
-	__u64 scans;	 /* times that it looked which ports are on its path */
+	__u64 no_port;	 /* frames for a port that there is not: lost as well */
+	__u64 looked;	 /* the afxdp_asked that it has heeded */
 };
 
 /* One, shared by mmap(). */
@@ -83,12 +88,16 @@ struct steer_state {
 	__u32 ports_map, sockets_map; /* ids of tor_devices and tor_sockets */
 	__u32 netns;		      /* inode number of the ToR's namespace */
 	__u32 polling;		      /* nodes were told to poll (NAPI) */
-	__u32 moved;		      /* flows in tor_moved, or more; by the programs, as what follows, and user space */
+	/* flows in tor_moved, or more; by the programs, as what follows, and user space */
+	__u32 moved;
 	__u32 padding;
 	__u64 clone_retries; /* bpf_clone_redirect() that failed, tried again */
 	__u64 redirect_errs; /* native redirects that failed after the program returned */
 	__u64 socket_full;   /* ... because the process on the path afxdp was too slow */
 	struct steer_afxdp afxdp;
+	/* by commands: bit i: frames of port i may take the path afxdp; how often that was said */
+	__u64 afxdp_ports[TOR_CUT_WORDS];
+	__u64 afxdp_asked;
 };
 
 /* Before each frame that goes to the process on the path afxdp. */

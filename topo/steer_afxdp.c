@@ -7,9 +7,12 @@
  *                                                       '--> packet socket on the bridge: stack
  * path
  *
- * Each frame is sent by a call of its own: only so is it known which one failed. When memory ran
- * out it is made anew, twice as large; meanwhile the XDP program finds no socket, and frames
- * take the stack path.
+ * Each frame is sent by a call of its own: only so is it known which one failed.
+ *
+ * The sockets on the path share the memory in equal parts. What a socket was given to receive into
+ * cannot be taken back from it: so when other ports are on the path than before, or memory ran out
+ * (then it is twice as large), all sockets are made anew. Meanwhile the XDP program finds none, and
+ * frames take the stack path.
  */
 #include "topo/steer_afxdp.h"
 
@@ -36,28 +39,29 @@
 #include "topo/xsk.h"
 #include "topo/tors.h"
 
-#define RING 2048 /* entries: not fewer than frames in the largest memory */
 #define BATCH 32
 #define LOOK_AGAIN SIGUSR1
 #define LOOK_MS 5000
 #define OPEN_MS 2000
 #define STATISTICS_NS 1000000 /* between two looks at what the kernel counted */
+#define WORD_BITS 64
 
 struct afxdp {
 	const struct rack *rack;
 	struct steer_state *state;
 	struct steer_afxdp *counts; /* within it */
-	int ports, sockets;	    /* maps */
+	int sockets;		    /* a map */
 	int stack;		    /* packet socket */
 	struct xsk_umem *memory;
 	uint32_t frames;    /* in it */
 	unsigned int count; /* sockets: queue q of port i is i * queues + q */
 	struct xsk **socket;
-	struct pollfd *wait; /* of those that are on the path; others -1 */
-	bool *on;
-	unsigned int on_count;
-	uint64_t *missed; /* as the kernel counted, of each socket */
+	struct pollfd *wait;	    /* of those that are on the path; others -1 */
+	uint64_t on[TOR_CUT_WORDS]; /* ports, as of steer_state */
+	uint64_t *missed;	    /* as the kernel counted, of each socket */
 	uint64_t next_statistics_ns;
+	bool counted; /* it has been looked since frames came */
+	bool starved; /* a socket on the path has nothing to receive into */
 };
 
 static volatile sig_atomic_t look_again, ending;
@@ -74,6 +78,47 @@ static int failed(const char *what, int error)
 {
 	return rack_say("the path afxdp: cannot %s: %s", what,
 			strerror(error < 0 ? -error : error));
+}
+
+/* ---- memory ---- */
+
+static unsigned int ports_on(const uint64_t *ports)
+{
+	unsigned int count = 0;
+
+	for (int i = 0; i < TOR_CUT_WORDS; i++)
+		count += __builtin_popcountll(ports[i]);
+	return count;
+}
+
+static uint64_t frame_size(const struct rack *rack)
+{
+	return xsk_frame_size(rack->mtu, sizeof(struct steer_meta));
+}
+
+/* What sockets of so many ports need; it may be more than there can be. */
+static uint64_t bytes_for(const struct rack *rack, unsigned int ports)
+{
+	uint64_t bytes = rack->umem_bytes;
+
+	while (bytes / frame_size(rack) < (uint64_t)ports * rack->queues * STEER_SHARE_MIN)
+		bytes *= 2;
+	return bytes;
+}
+
+int steer_afxdp_check(const struct rack *rack, unsigned int ports)
+{
+	if (rack->mtu > STEER_AFXDP_MTU_MAX)
+		return rack_say("frames of an MTU of %u are too large for the path afxdp, which "
+				"takes %u",
+				rack->mtu, STEER_AFXDP_MTU_MAX);
+	if (bytes_for(rack, ports) <= STEER_UMEM_MAX)
+		return 0;
+	return rack_say("the path afxdp would have %u sockets, %u for each of %u nodes, and its "
+			"memory, at most %u bytes, is enough for %u: put fewer nodes on it or give "
+			"their links fewer `queues`; nothing was changed",
+			ports * rack->queues, rack->queues, ports, STEER_UMEM_MAX,
+			(unsigned int)(STEER_UMEM_MAX / frame_size(rack) / STEER_SHARE_MIN));
 }
 
 /* ---- sockets ---- */
@@ -95,74 +140,48 @@ static int open_socket(struct afxdp *a, unsigned int i)
 	int ret, left_ms = OPEN_MS;
 
 	while ((ret = xsk_open(&a->socket[i], a->memory, node->ifindex, i % a->rack->queues,
-			       RING)) == -EBUSY &&
+			       a->frames)) == -EBUSY &&
 	       left_ms--)
 		poll(NULL, 0, 1);
 	a->missed[i] = 0;
 	return ret;
 }
 
+static bool is_on(const struct afxdp *a, unsigned int i)
+{
+	unsigned int port = i / a->rack->queues;
+
+	return a->on[port / WORD_BITS] >> port % WORD_BITS & 1;
+}
+
+static void feed(struct afxdp *a, unsigned int i)
+{
+	unsigned int sockets = ports_on(a->on) * a->rack->queues;
+
+	xsk_fill(a->socket[i], a->frames / sockets);
+}
+
+/* With so much memory, for the ports that are on. */
 static int open_sockets(struct afxdp *a, uint64_t bytes)
 {
-	uint32_t size = xsk_frame_size(a->rack->mtu, sizeof(struct steer_meta));
 	int ret;
 
-	a->frames = bytes / size;
+	bytes = bytes < STEER_UMEM_MAX ? bytes : STEER_UMEM_MAX;
+	a->frames = bytes / frame_size(a->rack);
 	a->counts->umem_bytes = bytes;
-	ret = xsk_umem_open(&a->memory, a->frames, size);
+	ret = xsk_umem_open(&a->memory, a->frames, frame_size(a->rack));
 	for (unsigned int i = 0; i < a->count && !ret; i++)
 		ret = open_socket(a, i);
-	return ret ? failed("open its sockets", ret) : 0;
-}
-
-static bool is_on(const struct tor_port *port)
-{
-	return port->path == TOR_PATH_AFXDP || port->flags & TOR_TABLE ||
-	       (port->share && port->share_path == TOR_PATH_AFXDP);
-}
-
-static uint32_t most_filled(const struct afxdp *a)
-{
-	return a->frames / (a->on_count ?: 1);
-}
-
-static void take_off(struct afxdp *a, uint32_t i)
-{
-	bpf_map_delete_elem(a->sockets, &i);
-	a->wait[i].fd = -1;
-	a->on[i] = false;
-}
-
-/* Which ports are on the path? */
-static int look(struct afxdp *a)
-{
-	struct tor_port port;
-
-	a->on_count = 0;
-	for (uint32_t i = 0; i < a->count; i++) {
-		uint32_t index = i / a->rack->queues;
-
-		if (bpf_map_lookup_elem(a->ports, &index, &port))
-			return failed("read the ports", errno);
-		if (!is_on(&port)) {
-			take_off(a, i);
-			continue;
-		}
-		a->on[i] = true;
-		a->on_count++;
-	}
-	for (uint32_t i = 0; i < a->count; i++) {
+	for (uint32_t i = 0; i < a->count && !ret; i++) {
 		int fd = xsk_fd(a->socket[i]);
 
-		if (!a->on[i])
+		a->wait[i].fd = is_on(a, i) ? fd : -1;
+		if (!is_on(a, i))
 			continue;
-		xsk_fill(a->socket[i], most_filled(a));
-		a->wait[i].fd = fd;
-		if (bpf_map_update_elem(a->sockets, &i, &fd, BPF_ANY))
-			return failed("put its sockets in place", errno);
+		feed(a, i);
+		ret = bpf_map_update_elem(a->sockets, &i, &fd, BPF_ANY);
 	}
-	__atomic_fetch_add(&a->counts->scans, 1, __ATOMIC_RELEASE);
-	return 0;
+	return ret ? failed("open its sockets", ret) : 0;
 }
 
 /* ---- frames ---- */
@@ -183,52 +202,62 @@ static void to_stack(struct afxdp *a, const uint8_t *data, uint32_t len)
 }
 
 /*
- * What the device dropped is on its way to the free ones and cannot be sent again: a copy of it
- * can, while its bytes are there.
+ * What the device dropped comes back as a free one and cannot be sent again: a copy of it can,
+ * while its bytes are there.
  */
-static bool copy_frame(struct afxdp *a, struct xsk_frame *f)
+static bool copy_frame(struct afxdp *a, struct xsk *out, struct xsk_frame *f)
 {
 	uint64_t addr;
 
+	xsk_reap(out);
 	if (!xsk_take(a->memory, &addr))
 		return false;
-	memcpy(xsk_data(a->memory, addr), xsk_data(a->memory, f->addr), f->len);
+	memmove(xsk_data(a->memory, addr), xsk_data(a->memory, f->addr), f->len);
 	f->addr = addr;
 	return true;
 }
 
+/* Entries that xsk_unsend() left take a call each (Linux 6.6 and newer). */
+static int kick(struct xsk *out)
+{
+	int ret;
+
+	do
+		ret = xsk_kick(out);
+	while (!ret && xsk_unsent(out));
+	return ret;
+}
+
 static void send_frame(struct afxdp *a, struct xsk *out, struct xsk_frame f)
 {
-	bool queued = false;
+	bool queued = false, dropped = false;
 	uint64_t begin = 0;
-	int ret = 0;
+	int ret;
 
 	for (int tries = 0;; tries++) {
-		if (!queued)
-			xsk_send(out, &f);
-		ret = xsk_kick(out);
-		if (!ret)
-			break;
-		queued = ret != -EBUSY; /* it still is */
+		queued = queued || xsk_send(out, &f);
+		ret = kick(out);
+		if (queued && !ret) {
+			a->counts->sent++;
+			a->counts->zero_copied += xsk_zero_copy(out);
+			xsk_reap(out);
+			return;
+		}
+		dropped = queued && ret == -EBUSY;
+		queued = queued && !dropped;
 		if (!begin)
 			begin = now_ns();
 		if (tries == STEER_TRIES || now_ns() - begin >= STEER_TRY_NS)
 			break;
-		if (!queued && !copy_frame(a, &f))
+		if (dropped && !copy_frame(a, out, &f))
 			break;
 		a->counts->retries++;
 	}
-	if (!ret) {
-		a->counts->sent++;
-		a->counts->zero_copied += xsk_zero_copy(out);
-		xsk_reap(out);
-		return;
-	}
 	to_stack(a, xsk_data(a->memory, f.addr), f.len);
-	if (queued) {
+	if (queued)
 		xsk_unsend(out);
+	if (!dropped)
 		xsk_free(a->memory, f.addr);
-	}
 	xsk_reap(out);
 }
 
@@ -244,13 +273,34 @@ static uint32_t forward(struct afxdp *a, unsigned int i)
 
 		memcpy(&meta, (char *)xsk_data(a->memory, frames[k].addr) - sizeof(meta),
 		       sizeof(meta));
-		if (meta.to < a->rack->count)
+		if (meta.to < a->rack->count) {
 			send_frame(a, a->socket[meta.to * queues + i % queues], frames[k]);
-		else
+		} else {
+			a->counts->no_port++;
 			xsk_free(a->memory, frames[k].addr);
+		}
 	}
 	a->counts->received += n;
 	return n;
+}
+
+/* Those that went out since something was last sent by that socket are free only now. */
+static void reap_all(struct afxdp *a)
+{
+	for (unsigned int i = 0; i < a->count; i++)
+		xsk_reap(a->socket[i]);
+}
+
+static void feed_all(struct afxdp *a)
+{
+	a->starved = false;
+	for (unsigned int i = 0; i < a->count; i++) {
+		if (!is_on(a, i))
+			continue;
+		if (xsk_filled(a->socket[i]) < a->rack->fill_threshold)
+			feed(a, i);
+		a->starved |= !xsk_filled(a->socket[i]);
+	}
 }
 
 static uint32_t forward_all(struct afxdp *a)
@@ -258,49 +308,86 @@ static uint32_t forward_all(struct afxdp *a)
 	uint32_t n = 0;
 
 	for (unsigned int i = 0; i < a->count; i++) {
-		if (!a->on[i])
-			continue;
-		n += forward(a, i);
-		if (xsk_filled(a->socket[i]) < a->rack->fill_threshold)
-			xsk_fill(a->socket[i], most_filled(a));
+		if (is_on(a, i))
+			n += forward(a, i);
 	}
+	if (!n || a->starved)
+		reap_all(a);
+	feed_all(a);
+	a->counted &= !n;
 	return n;
 }
 
-/* ---- more memory ---- */
+/* ---- sockets anew ---- */
+
+/* Frames that found no memory since this was last asked. */
+static uint64_t count_missed(struct afxdp *a)
+{
+	uint64_t missed, more = 0;
+
+	for (unsigned int i = 0; i < a->count; i++) {
+		if (!is_on(a, i))
+			continue;
+		missed = xsk_missed(a->socket[i]);
+		more += missed - a->missed[i];
+		a->missed[i] = missed;
+	}
+	a->counts->no_frames += more;
+	a->next_statistics_ns = now_ns() + STATISTICS_NS;
+	a->counted = true;
+	return more;
+}
 
 static bool ran_out(struct afxdp *a)
 {
-	uint64_t missed, now = now_ns();
-	bool any = false;
-
-	if (now < a->next_statistics_ns)
-		return false;
-	a->next_statistics_ns = now + STATISTICS_NS;
-	for (unsigned int i = 0; i < a->count; i++) {
-		if (!a->on[i])
-			continue;
-		missed = xsk_missed(a->socket[i]);
-		a->counts->no_frames += missed - a->missed[i];
-		any |= missed != a->missed[i];
-		a->missed[i] = missed;
-	}
-	return any;
+	return (!a->counted || a->starved) && now_ns() >= a->next_statistics_ns && count_missed(a);
 }
 
-static int remake(struct afxdp *a)
+static void drain(struct afxdp *a)
 {
+	count_missed(a);
 	for (uint32_t i = 0; i < a->count; i++)
 		bpf_map_delete_elem(a->sockets, &i);
 	tor_wait_for_programs(); /* now nothing comes any more */
 	while (forward_all(a))
 		;
-	for (uint32_t i = 0; i < a->count; i++)
-		a->counts->remade_lost += xsk_unsent(a->socket[i]);
+}
+
+static int remake(struct afxdp *a, const uint64_t *on, uint64_t bytes)
+{
+	drain(a);
+	a->counts->remade_lost += count_missed(a);
 	close_sockets(a);
-	if (open_sockets(a, a->counts->umem_bytes * 2) || look(a))
-		return -1;
+	memmove(a->on, on, sizeof(a->on));
+	return open_sockets(a, bytes);
+}
+
+static int grow(struct afxdp *a)
+{
+	if (a->counts->umem_bytes >= STEER_UMEM_MAX)
+		return 0;
 	a->counts->remade++;
+	return remake(a, a->on, a->counts->umem_bytes * 2);
+}
+
+/* Which ports are on the path? */
+static int look(struct afxdp *a)
+{
+	uint64_t asked = __atomic_load_n(&a->state->afxdp_asked, __ATOMIC_ACQUIRE);
+	uint64_t on[TOR_CUT_WORDS], bytes;
+
+	memcpy(on, a->state->afxdp_ports, sizeof(on));
+	if (!a->memory) {
+		memcpy(a->on, on, sizeof(on));
+		if (open_sockets(a, bytes_for(a->rack, ports_on(on))))
+			return -1;
+	} else if (memcmp(on, a->on, sizeof(on))) {
+		bytes = bytes_for(a->rack, ports_on(on));
+		a->counts->shared_anew++;
+		if (remake(a, on, bytes > a->counts->umem_bytes ? bytes : a->counts->umem_bytes))
+			return -1;
+	}
+	__atomic_store_n(&a->counts->looked, asked, __ATOMIC_RELEASE);
 	return 0;
 }
 
@@ -308,28 +395,32 @@ static int remake(struct afxdp *a)
 
 static int work(struct afxdp *a, const sigset_t *awake)
 {
-	static const struct timespec no_time;
+	static const struct timespec no_time, a_while = {.tv_nsec = STATISTICS_NS};
 	unsigned int rounds = 0;
 
 	while (!ending) {
 		bool idle = !forward_all(a);
 
-		if (ran_out(a) && a->counts->umem_bytes < STEER_UMEM_MAX && remake(a))
+		if (ran_out(a) && grow(a))
 			return -1;
 		if (look_again) {
 			look_again = 0;
 			if (look(a))
 				return -1;
 		}
-		/* Signals get in while it sleeps: so it does now and then, for no time at all. */
+		/*
+		 * Signals get in while it sleeps: so it does now and then, for no time at all. What
+		 * finds no memory wakes nobody.
+		 */
 		if (idle || ++rounds % 256 == 0)
-			ppoll(a->wait, a->count, idle ? NULL : &no_time, awake);
+			ppoll(a->wait, a->count,
+			      !idle			  ? &no_time
+			      : !a->counted || a->starved ? &a_while
+							  : NULL,
+			      awake);
 	}
-	for (uint32_t i = 0; i < a->count; i++)
-		bpf_map_delete_elem(a->sockets, &i);
-	tor_wait_for_programs();
-	while (forward_all(a))
-		;
+	drain(a);
+	count_missed(a);
 	return 0;
 }
 
@@ -362,14 +453,12 @@ static int start(struct afxdp *a)
 	a->count = a->rack->count * a->rack->queues;
 	a->socket = calloc(a->count, sizeof(*a->socket));
 	a->wait = calloc(a->count, sizeof(*a->wait));
-	a->on = calloc(a->count, sizeof(*a->on));
 	a->missed = calloc(a->count, sizeof(*a->missed));
-	if (!a->socket || !a->wait || !a->on || !a->missed)
+	if (!a->socket || !a->wait || !a->missed)
 		return failed("start", ENOMEM);
 	for (unsigned int i = 0; i < a->count; i++)
 		a->wait[i] = (struct pollfd){.fd = -1, .events = POLLIN};
-	a->ports = tor_pinned(a->rack, "tor_ports");
-	a->sockets = a->ports < 0 ? -1 : tor_pinned(a->rack, "tor_sockets");
+	a->sockets = tor_pinned(a->rack, "tor_sockets");
 	if (a->sockets < 0 || map_counts(a))
 		return -1;
 	a->stack = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
@@ -379,7 +468,7 @@ static int start(struct afxdp *a)
 	CPU_SET(a->rack->afxdp_cpu, &cpu);
 	if (sched_setaffinity(0, sizeof(cpu), &cpu))
 		return failed("run on its CPU", errno);
-	return open_sockets(a, a->rack->umem_bytes) ?: look(a);
+	return look(a);
 }
 
 /* It may need more memory and look for ports later: sockets and maps, no more than that. */
@@ -393,7 +482,7 @@ static int lower(void)
 
 int steer_afxdp_run(const struct rack *rack, struct daemon *d)
 {
-	struct afxdp a = {.rack = rack, .ports = -1, .sockets = -1, .stack = -1};
+	struct afxdp a = {.rack = rack, .counted = true, .sockets = -1, .stack = -1};
 	sigset_t awake;
 	int ret;
 
@@ -407,29 +496,26 @@ int steer_afxdp_run(const struct rack *rack, struct daemon *d)
 		close_sockets(&a);
 	if (a.state)
 		munmap(a.state, sizeof(*a.state));
-	close(a.ports);
 	close(a.sockets);
 	close(a.stack);
 	free(a.socket);
 	free(a.wait);
-	free(a.on);
 	free(a.missed);
 	return ret;
 }
 
-int steer_afxdp_look(const struct rack *rack, const struct steer_state *state, bool wait)
+int steer_afxdp_look(const struct rack *rack, struct steer_state *state, bool wait)
 {
-	const __u64 *scans = &state->afxdp.scans;
-	uint64_t before = __atomic_load_n(scans, __ATOMIC_ACQUIRE),
-		 end = now_ns() + LOOK_MS * 1000000ull;
+	uint64_t asked = __atomic_add_fetch(&state->afxdp_asked, 1, __ATOMIC_RELEASE);
+	uint64_t end = now_ns() + LOOK_MS * 1000000ull;
 	pid_t pid = daemon_find(rack, STEER_DAEMON);
+	bool gone = !pid || kill(pid, LOOK_AGAIN);
 
-	if (!pid || kill(pid, LOOK_AGAIN))
-		return rack_say("the process on the path afxdp is gone: frames take the bridge");
-	while (wait && __atomic_load_n(scans, __ATOMIC_ACQUIRE) == before) {
+	while (!gone && wait && __atomic_load_n(&state->afxdp.looked, __ATOMIC_ACQUIRE) < asked) {
 		if (now_ns() > end)
 			return rack_say("the process on the path afxdp does not answer");
 		poll(NULL, 0, 1);
+		gone = kill(pid, 0);
 	}
-	return 0;
+	return gone ? rack_say("the process on the path afxdp is gone: frames take the bridge") : 0;
 }

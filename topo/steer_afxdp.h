@@ -11,10 +11,12 @@
 
 /* A daemon_fn. */
 int steer_afxdp_run(const struct rack *rack, struct daemon *d);
+/* May frames of so many ports take the path? 0, or -1 having said why not. */
+int steer_afxdp_check(const struct rack *rack, unsigned int ports);
 /*
- * It looks again which ports are on its path; with `wait` this returns when it has. 0, or -1
- * having said why.
+ * It looks again which ports are on its path (steer_state.afxdp_ports); with `wait` this returns
+ * when it has. 0, or -1 having said why.
  */
-int steer_afxdp_look(const struct rack *rack, const struct steer_state *state, bool wait);
+int steer_afxdp_look(const struct rack *rack, struct steer_state *state, bool wait);
 
 #endif

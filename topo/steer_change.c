@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "topo/steer.h"
-#include "topo/steer_afxdp.h"
 #include "topo/steer_paths.h"
 #include "topo/tor.h"
 
@@ -264,16 +263,6 @@ static void flag_tables(const struct rack *rack, struct steer_whole *w)
 		w->port[steer_source(rack, &w->entry[i].key)].flags |= TOR_TABLE;
 }
 
-static bool comes_to_afxdp(const struct rack *rack, const struct steer_needs *before,
-			   const struct steer_needs *after)
-{
-	for (unsigned int i = 0; i < rack->count; i++) {
-		if (after->port[i] & ~before->port[i] & STEER_NEEDS_AFXDP)
-			return true;
-	}
-	return false;
-}
-
 /* The groups of both stand beside each other until no program can see the old ones. */
 static int put(struct steer *s, const struct steer_whole *next)
 {
@@ -299,21 +288,14 @@ static void put_back(struct steer *s, const struct steer_whole *next,
 int steer_change(struct steer *s, struct steer_whole *next)
 {
 	struct steer_needs before = {}, after = {};
-	bool comes;
 	int ret = -1;
 
 	flag_tables(s->rack, next);
 	if (needs_of(&before, s->rack, &s->now) || needs_of(&after, s->rack, next))
 		goto out;
-	comes = comes_to_afxdp(s->rack, &before, &after);
 	ret = steer_paths_prepare(s->rack, s->state, &after) ?: put(s, next);
-	/* Leaving the path has to work also when its process is stuck. */
-	if (!ret && after.afxdp)
-		ret = steer_afxdp_look(s->rack, s->state, comes);
 	if (ret) {
 		put_back(s, next, &before);
-		if (before.afxdp && comes) /* it may have begun to take the port */
-			steer_afxdp_look(s->rack, s->state, false);
 		goto out;
 	}
 	take_out(s, &s->now, next);

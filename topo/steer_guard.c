@@ -94,7 +94,7 @@ static int read_all(struct counters *c, const struct rack *rack, const struct ra
 
 	if (read_node(c, rack, node) || read_devices(rack, "tor", add_port, &r))
 		return -1;
-	c->lost += state->afxdp.lost + state->afxdp.remade_lost;
+	c->lost += state->afxdp.lost + state->afxdp.no_port;
 	/* A device that runs native XDP counts redirects that failed as dropped. */
 	if (rack->xdp == RACK_GENERIC)
 		c->lost += state->redirect_errs + state->socket_full;

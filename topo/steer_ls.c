@@ -115,7 +115,7 @@ static int print_afxdp(const struct rack *rack, const struct steer_state *c)
 	pid_t pid = daemon_find(rack, STEER_DAEMON);
 	struct table t = {.columns = 2, .left = 1};
 
-	if (!pid && !x->scans)
+	if (!pid && !x->looked)
 		return 0;
 	table_cell(&t, "afxdp");
 	table_cell(&t, pid ? "" : "no process");
@@ -126,6 +126,7 @@ static int print_afxdp(const struct rack *rack, const struct steer_state *c)
 		count(&t, "fill threshold, frames", rack->fill_threshold);
 	}
 	count(&t, "times that memory was made larger", x->remade);
+	count(&t, "times that it was shared out anew", x->shared_anew);
 	count(&t, "frames received", x->received);
 	count(&t, "frames sent", x->sent);
 	table_cell(&t, "  of them zero-copied (goal: %d %%, but a veth offers none)",
@@ -133,7 +134,8 @@ static int print_afxdp(const struct rack *rack, const struct steer_state *c)
 	table_cell(&t, "%.0f %%", x->sent ? x->zero_copied * 100.0 / x->sent : 0.0);
 	count(&t, "frames lost, no room at its socket", c->socket_full);
 	count(&t, "  of them for want of memory", x->no_frames);
-	count(&t, "frames lost, memory was made larger", x->remade_lost);
+	count(&t, "  of them while it was made larger or shared out", x->remade_lost);
+	count(&t, "frames lost, for a port that there is not", x->no_port);
 	count(&t, "frames lost, the bridge did not take them", x->lost);
 	putchar('\n');
 	return table_print(&t, stdout) ? rack_say("no memory") : 0;

@@ -182,7 +182,8 @@ static int set_polling(const struct rack *rack, struct steer_state *state, bool 
 {
 	int here, ret = 0;
 
-	if (rack->xdp != RACK_NATIVE || state->polling == on)
+	/* Somebody may have told a node otherwise since. */
+	if (rack->xdp != RACK_NATIVE || (!on && !state->polling))
 		return 0;
 	state->polling = on;
 	here = ns_current();
@@ -275,20 +276,67 @@ static int start_watch(const struct rack *rack, struct steer_state *state)
 	return ret ? -1 : 0;
 }
 
+/* ---- the process on the path afxdp ---- */
+
+static unsigned int ports_on(const struct rack *rack, const struct steer_needs *needs,
+			     uint64_t *ports)
+{
+	unsigned int count = 0;
+
+	memset(ports, 0, TOR_CUT_WORDS * sizeof(*ports));
+	for (unsigned int i = 0; i < rack->count; i++) {
+		if (!(needs->port[i] & STEER_NEEDS_AFXDP))
+			continue;
+		ports[i / 64] |= 1ull << i % 64;
+		count++;
+	}
+	return count;
+}
+
+static int start_afxdp(const struct rack *rack, struct steer_state *state,
+		       const struct steer_needs *needs)
+{
+	uint64_t ports[TOR_CUT_WORDS], come = 0;
+
+	ports_on(rack, needs, ports);
+	for (int i = 0; i < TOR_CUT_WORDS; i++) {
+		come |= ports[i] & ~state->afxdp_ports[i];
+		state->afxdp_ports[i] |= ports[i];
+	}
+	if (!daemon_find(rack, STEER_DAEMON))
+		return daemon_start(rack, STEER_DAEMON, steer_afxdp_run);
+	return come ? steer_afxdp_look(rack, state, true) : 0;
+}
+
+/* To leave the path has to work also when its process is stuck: nobody waits for it. */
+static void stop_afxdp(const struct rack *rack, struct steer_state *state,
+		       const struct steer_needs *needs)
+{
+	uint64_t ports[TOR_CUT_WORDS];
+
+	if (!needs->afxdp)
+		daemon_end(rack, STEER_DAEMON, SIGTERM, DAEMON_END_MS);
+	ports_on(rack, needs, ports);
+	if (!memcmp(ports, state->afxdp_ports, sizeof(ports)))
+		return;
+	memcpy(state->afxdp_ports, ports, sizeof(ports));
+	if (needs->afxdp)
+		steer_afxdp_look(rack, state, false);
+}
+
 /* ---- all of it ---- */
 
 int steer_paths_prepare(const struct rack *rack, struct steer_state *state,
 			const struct steer_needs *needs)
 {
+	uint64_t ports[TOR_CUT_WORDS];
 	struct paths p;
 	int ret;
 
 	if (!needs->xdp && !needs->afxdp)
 		return 0;
-	if (needs->afxdp && rack->mtu > STEER_AFXDP_MTU_MAX)
-		return rack_say("frames of an MTU of %u are too large for the path afxdp, which "
-				"takes %u",
-				rack->mtu, STEER_AFXDP_MTU_MAX);
+	if (needs->afxdp && steer_afxdp_check(rack, ports_on(rack, needs, ports)))
+		return -1;
 	ret = paths_open(&p, rack);
 	for (unsigned int i = 0; i < rack->count && !ret; i++) {
 		if (needs->port[i])
@@ -299,8 +347,8 @@ int steer_paths_prepare(const struct rack *rack, struct steer_state *state,
 	if (!ret && needs->xdp)
 		ret = fill_devices(rack) ?: set_polling(rack, state, true);
 	paths_close(&p);
-	if (!ret && needs->afxdp && !daemon_find(rack, STEER_DAEMON))
-		ret = daemon_start(rack, STEER_DAEMON, steer_afxdp_run);
+	if (!ret && needs->afxdp)
+		ret = start_afxdp(rack, state, needs);
 	return ret;
 }
 
@@ -309,8 +357,7 @@ void steer_paths_settle(const struct rack *rack, struct steer_state *state,
 {
 	struct paths p;
 
-	if (!needs->afxdp)
-		daemon_end(rack, STEER_DAEMON, SIGTERM, DAEMON_END_MS);
+	stop_afxdp(rack, state, needs);
 	if (!paths_open(&p, rack)) {
 		for (unsigned int i = 0; i < rack->count; i++) {
 			if (!needs->port[i])

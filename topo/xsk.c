@@ -256,13 +256,16 @@ uint64_t xsk_missed(const struct xsk *x)
 	return s.rx_dropped + s.rx_ring_full;
 }
 
-void xsk_send(struct xsk *x, const struct xsk_frame *frame)
+bool xsk_send(struct xsk *x, const struct xsk_frame *frame)
 {
 	uint32_t at = *x->tx.producer;
 
+	if (xsk_unsent(x) == x->entries)
+		return false;
 	((struct xdp_desc *)x->tx.entries)[at & (x->entries - 1)] =
 		(struct xdp_desc){.addr = frame->addr, .len = frame->len};
 	__atomic_store_n(x->tx.producer, at + 1, __ATOMIC_RELEASE);
+	return true;
 }
 
 int xsk_kick(struct xsk *x)

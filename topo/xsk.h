@@ -49,14 +49,16 @@ uint32_t xsk_receive(struct xsk *x, struct xsk_frame *frames, uint32_t max);
 /* Frames that came and found no memory, since it was opened. */
 uint64_t xsk_missed(const struct xsk *x);
 
-void xsk_send(struct xsk *x, const struct xsk_frame *frame); /* queues one */
+/* Queues one. False: the ring is full, as it only becomes by xsk_unsend(). */
+bool xsk_send(struct xsk *x, const struct xsk_frame *frame);
 /*
  * Sends a few of those queued: 0 or -errno, of which -EBUSY says that the device dropped the
  * last that was taken from the queue.
  */
 int xsk_kick(struct xsk *x);
-uint32_t xsk_unsent(const struct xsk *x);
-void xsk_unsend(struct xsk *x); /* the one queued last will not go out; it is the caller's */
-void xsk_reap(struct xsk *x);	/* those that went out are free */
+uint32_t xsk_unsent(const struct xsk *x); /* entries that the kernel may still have to look at */
+/* The one queued last will not go out; it is the caller's. Its entry stays until a later kick. */
+void xsk_unsend(struct xsk *x);
+void xsk_reap(struct xsk *x); /* those that went out are free */
 
 #endif
