@@ -13,6 +13,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/steer.h"
+#include "bpf/steer_state.bpf.h"
 
 /* What has to be in the linear part to read a five-tuple. */
 #define STEER_BYTES (ETH_HLEN + 60 + 4)
@@ -33,21 +34,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct steer_group);
 } steer_groups SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct steer_state);
-} steer_state SEC(".maps");
-
-static __always_inline struct steer_state *steer_state_get(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&steer_state, &zero);
-}
 
 /*
  * False: no flow that a table could name. IP fragments are not, not even the first, or they

@@ -13,7 +13,8 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
-#include "bpf/steer.h"
+#include "bpf/moved.bpf.h"
+#include "bpf/steer_state.bpf.h"
 
 /* What is needed of the kernel's own. */
 struct ns_common {
@@ -31,28 +32,6 @@ typedef struct {
 struct net_device {
 	possible_net_t nd_net;
 } __attribute__((preserve_access_index));
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct steer_state);
-} steer_state SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, STEER_MOVED_MAX);
-	__type(key, struct steer_key);
-	__type(value, __u64);
-} tor_moved SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct steer_key);
-} tor_last SEC(".maps");
 
 static void move(struct steer_state *state, __u64 frames)
 {
@@ -76,8 +55,8 @@ static void move(struct steer_state *state, __u64 frames)
 SEC("raw_tp/xdp_redirect_err")
 int steer_redirect_err(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u32 zero = 0, map = ctx->args[5];
-	struct steer_state *state = bpf_map_lookup_elem(&steer_state, &zero);
+	struct steer_state *state = steer_state_get();
+	__u32 map = ctx->args[5];
 
 	if (!state || !map)
 		return 0;
@@ -95,11 +74,10 @@ int steer_devmap_xmit(struct bpf_raw_tracepoint_args *ctx)
 	struct net_device *to = (void *)ctx->args[1];
 	int err = ctx->args[4];
 	struct steer_state *state;
-	__u32 zero = 0;
 
 	if (err >= 0)
 		return 0;
-	state = bpf_map_lookup_elem(&steer_state, &zero);
+	state = steer_state_get();
 	if (state && BPF_CORE_READ(to, nd_net.net, ns.inum) == state->netns)
 		move(state, (__u32)ctx->args[3]);
 	return 0;

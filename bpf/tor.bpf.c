@@ -58,14 +58,6 @@ struct {
 	__type(value, __u32);
 } tor_sockets SEC(".maps");
 
-/* The flow that the XDP program last redirected on this CPU, for who hears that it failed. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct steer_key);
-} tor_last SEC(".maps");
-
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
 	__uint(max_entries, 1);

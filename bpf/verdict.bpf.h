@@ -14,6 +14,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "bpf/moved.bpf.h"
 #include "bpf/steer.bpf.h"
 #include "bpf/tor.h"
 
@@ -35,17 +36,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct tor_counts);
 } tor_counts SEC(".maps");
-
-/*
- * Flows of which a native redirect failed (bpf/steer_watch.bpf.c). What has no five-tuple is one
- * flow for each two ports: see link_key().
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, STEER_MOVED_MAX);
-	__type(key, struct steer_key);
-	__type(value, __u64); /* how often */
-} tor_moved SEC(".maps");
 
 struct arp_ipv4 {
 	__be16 hardware, protocol;

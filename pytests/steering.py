@@ -20,7 +20,7 @@ STEER_OBJECT = os.path.join(BUILD, "steer.bpf.o")  # the table alone, for the eg
 
 
 def flow_key(frame):
-    """Of a UDP or TCP frame: its key in the table (struct steer_flow)."""
+    """Of a UDP or TCP frame: its key in the table (struct steer_key)."""
     ip = frame[IP]
     return struct.pack("!4s4sHHB3x", bytes(map(int, ip.src.split("."))),
                        bytes(map(int, ip.dst.split("."))), ip.sport, ip.dport, ip.proto)
