@@ -169,6 +169,24 @@ def test_another_program_before_and_behind_the_switch(up):
     mended(up, said)
 
 
+TCX_INGRESS, TCX_EGRESS = 46, 47  # enum bpf_attach_type
+
+
+def test_programs_of_tcx(up):
+    program = bpf.check(bpf.lib.bpf_obj_get(up.path("bpf/tor/tor_release").encode()), "tor_release")
+    with up.namespace("tor"):
+        held = [bpf.lib.bpf_link_create(program, socket.if_nametoindex(name), kind, None)
+                for name, kind in (("r2", TCX_INGRESS), ("c0", TCX_EGRESS))]
+    os.close(program)
+    if min(held) < 0:
+        pytest.skip("this kernel has no tcx")
+    said = findings(up)
+    assert [(one["key"], one["node"]) for one in said] == [("tcx_program", "r2"), ("tcx_program", "c0")]
+    mended(up, said)
+    for link in held:
+        os.close(link)
+
+
 def test_another_xdp_program_at_ports(either):
     """Native or generic, in place of ours or where none belongs."""
     native = either.keys["xdp"] == "native"

@@ -177,6 +177,51 @@ void doctor_check_port(const struct doctor_end *e, const struct end_facts *facts
 
 /* ---- programs ---- */
 
+#define LINK_TCX 11 /* BPF_LINK_TYPE_TCX; Debian 12's headers are older */
+
+/* The BPF link that holds a program at a device: netlink cannot take its place. 0: none does. */
+static uint32_t link_of(unsigned int type, uint32_t program, int ifindex)
+{
+	uint32_t id = 0;
+
+	while (!bpf_link_get_next_id(id, &id)) {
+		struct bpf_link_info info = {0};
+		uint32_t len = sizeof(info);
+		int fd = bpf_link_get_fd_by_id(id);
+		/* Of both types the device stands first. */
+		bool held = fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &len) &&
+			    info.type == type && info.prog_id == program &&
+			    (int)info.xdp.ifindex == ifindex;
+
+		if (fd >= 0)
+			close(fd);
+		if (held)
+			return id;
+	}
+	return 0;
+}
+
+/* They run before those of a clsact. */
+static void check_tcx(const struct doctor_end *e, const struct end_facts *facts)
+{
+	static const char *const sides[] = {"ingress", "egress"};
+
+	for (int i = 0; i < 2; i++) {
+		uint32_t id = facts->tcx[i], held;
+
+		if (!id)
+			continue;
+		doctor_wrong(e, "tcx_program", "a tcx program at its %s, where the switch has none",
+			     sides[i]);
+		doctor_so(e->d, "it may drop or change frames unseen by the switch");
+		held = link_of(LINK_TCX, id, facts->link.ifindex);
+		if (held)
+			doctor_mend(e, "bpftool link detach id %u", held);
+		else /* older tools cannot detach it */
+			rebuild(e);
+	}
+}
+
 void doctor_check_tc(const struct doctor_end *e, const struct end_facts *facts, const char *name,
 		     uint32_t id)
 {
@@ -202,27 +247,7 @@ void doctor_check_tc(const struct doctor_end *e, const struct end_facts *facts, 
 		doctor_so(e->d, "it may drop or change what the switch has sent");
 		doctor_mend(e, "tc filter del dev %s egress", e->device);
 	}
-}
-
-/* The BPF link that holds a program at a device: netlink cannot take its place. 0: none does. */
-static uint32_t link_of(const struct look_link *device)
-{
-	uint32_t id = 0;
-
-	while (!bpf_link_get_next_id(id, &id)) {
-		struct bpf_link_info info = {0};
-		uint32_t len = sizeof(info);
-		int fd = bpf_link_get_fd_by_id(id);
-		bool held = fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &len) &&
-			    info.type == BPF_LINK_TYPE_XDP && info.prog_id == device->xdp &&
-			    (int)info.xdp.ifindex == device->ifindex;
-
-		if (fd >= 0)
-			close(fd);
-		if (held)
-			return id;
-	}
-	return 0;
+	check_tcx(e, facts);
 }
 
 void doctor_mend_xdp(const struct doctor_end *e, const struct look_link *link, const char *name,
@@ -230,7 +255,7 @@ void doctor_mend_xdp(const struct doctor_end *e, const struct look_link *link, c
 {
 	static const char *const modes[] = {"xdpdrv", "xdpgeneric"};
 	bool is_generic = link->attached == XDP_ATTACHED_SKB;
-	uint32_t held = link->xdp ? link_of(link) : 0;
+	uint32_t held = link->xdp ? link_of(BPF_LINK_TYPE_XDP, link->xdp, link->ifindex) : 0;
 	char detach[64], pin[RACK_PATH_MAX];
 
 	if (held)

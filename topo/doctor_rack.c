@@ -228,6 +228,15 @@ static int read_devices(struct look *l)
 	return ret;
 }
 
+/* 0 also on a kernel without tcx (before 6.6). */
+static uint32_t first_tcx(int ifindex, enum bpf_attach_type type)
+{
+	uint32_t id = 0, count = 1;
+	int ret = bpf_prog_query(ifindex, type, 0, NULL, &id, &count);
+
+	return !ret || ret == -ENOSPC ? id : 0; /* -ENOSPC: there are more */
+}
+
 /* Programs and offloads of a port that is there. */
 static int read_port(struct look *l, struct end_facts *port)
 {
@@ -241,6 +250,8 @@ static int read_port(struct look *l, struct end_facts *port)
 	if (ret)
 		return blind(l, "its TC programs", ret);
 	port->egress = filters.count;
+	port->tcx[0] = first_tcx(port->link.ifindex, DOCTOR_TCX_INGRESS);
+	port->tcx[1] = first_tcx(port->link.ifindex, DOCTOR_TCX_EGRESS);
 	return read_offloads(l, port, port->link.name);
 }
 

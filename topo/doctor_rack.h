@@ -27,6 +27,7 @@ struct end_facts {
 	const struct end_facts *peer;	/* NULL: it is no pair */
 	uint32_t ingress;		/* id of the first program at its TC ingress, or 0 */
 	bool egress;			/* has a program at its TC egress */
+	uint32_t tcx[2]; /* ids of the first tcx programs, ingress and egress, or 0 */
 };
 
 struct node_facts {
