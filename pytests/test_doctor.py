@@ -289,8 +289,9 @@ def test_redirect_for_the_mode_that_the_node_really_has(either):
 
 def test_what_the_switch_thinks_of_a_node(up):
     port_entry(up, "r0", _0=0x99)
+    port_entry(up, "c0", _16=1)  # behind another ToR
     said = findings(up)
-    assert [(one["key"], one["node"]) for one in said] == [("switch_entry", "r0")]
+    assert [(one["key"], one["node"]) for one in said] == [("switch_entry", "r0"), ("switch_entry", "c0")]
     mended(up, said)
     port_entry(up, "t0", _6=0)  # it may spoof
     said = findings(up)

@@ -137,15 +137,14 @@ static void check_entry(const struct doctor_end *e, const struct node_facts *fac
 	const struct tor_port *is = &facts->tor;
 	bool generic = is_generic(e, facts);
 	char key[4 * sizeof(uint32_t) + 1], value[4 * sizeof(*is) + 1], pin[RACK_PATH_MAX];
-	struct tor_port want = *is;
+	struct tor_port want;
 
-	want.addr = e->node->addr;
-	memcpy(want.mac, e->node->mac, 6);
-	want.flags &= ~(TOR_STACK | TOR_SPOOF); /* the others come and go with rules */
-	if (generic)
-		want.flags |= TOR_STACK;
-	if (e->node->spoof)
-		want.flags |= TOR_SPOOF;
+	tor_describe(&want, e->rack, e->node);
+	want.path = is->path; /* steering, and flags of rules, come and go */
+	want.share_path = is->share_path;
+	want.share = is->share;
+	want.flags = (want.flags & TOR_SPOOF) | (generic ? TOR_STACK : 0) |
+		     (is->flags & ~(TOR_SPOOF | TOR_STACK));
 	if (!memcmp(is, &want, sizeof(want)))
 		return;
 	if ((is->flags ^ want.flags) & TOR_STACK) {
@@ -156,8 +155,8 @@ static void check_entry(const struct doctor_end *e, const struct node_facts *fac
 					: "the bridge is slower than a redirect");
 	} else {
 		doctor_wrong(e, "switch_entry",
-			     "the switch has another MAC, address or licence to spoof");
-		doctor_so(e->d, "its frames are dropped, or anybody's pass");
+			     "the switch has another MAC, address, ToR or licence to spoof");
+		doctor_so(e->d, "frames from or to it are dropped, or anybody's pass");
 	}
 	doctor_mend(e, "bpftool map update pinned %s key%s value%s",
 		    rack_path(pin, e->rack->name, "bpf/tor/tor_ports"),

@@ -12,29 +12,33 @@
 #include <unistd.h>
 
 #include "bpf/load.h"
-#include "bpf/tor.h"
 #include "topo/tor.h"
 #include "tor.skel.h"
+
+void tor_describe(struct tor_port *port, const struct rack *rack, const struct rack_node *node)
+{
+	*port = (struct tor_port){.addr = node->addr, .tor = node->tor};
+	port->spine = node->here ? TOR_SPINE_IFINDEX + node->tor : TOR_VXLAN_IFINDEX;
+	memcpy(port->mac, node->mac, sizeof(port->mac));
+	if (node->spoof)
+		port->flags |= TOR_SPOOF;
+	/*
+	 * Generic XDP does not run on what TC redirected. bpf_redirect_peer() would
+	 * do for what comes from sockets, not for clones that TC made at the sender
+	 * (0 of 1000 ran the program on Linux 6.18), and it hides VLAN tags from it.
+	 * What the bridge forwards is seen as it was sent.
+	 */
+	if (rack->xdp == RACK_GENERIC && node->role == RACK_REPLICA)
+		port->flags |= TOR_STACK;
+}
 
 static int fill_ports(const struct tor_bpf *bpf, const struct rack *rack)
 {
 	for (unsigned int i = 0; i < rack->count; i++) {
 		const struct rack_node *node = &rack->nodes[i];
-		struct tor_port port = {.addr = node->addr, .tor = node->tor};
+		struct tor_port port;
 
-		port.spine = node->here ? TOR_SPINE_IFINDEX + node->tor : TOR_VXLAN_IFINDEX;
-
-		memcpy(port.mac, node->mac, sizeof(port.mac));
-		if (node->spoof)
-			port.flags |= TOR_SPOOF;
-		/*
-		 * Generic XDP does not run on what TC redirected. bpf_redirect_peer() would
-		 * do for what comes from sockets, not for clones that TC made at the sender
-		 * (0 of 1000 ran the program on Linux 6.18), and it hides VLAN tags from it.
-		 * What the bridge forwards is seen as it was sent.
-		 */
-		if (rack->xdp == RACK_GENERIC && node->role == RACK_REPLICA)
-			port.flags |= TOR_STACK;
+		tor_describe(&port, rack, node);
 		if (bpf_map_update_elem(bpf_map__fd(bpf->maps.tor_ports), &i, &port, BPF_ANY))
 			return rack_say("cannot tell the ToR about %s: %s", node->name,
 					strerror(errno));

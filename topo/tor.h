@@ -3,6 +3,7 @@
 #ifndef PAXRACK_TOPO_TOR_H
 #define PAXRACK_TOPO_TOR_H
 
+#include "bpf/tor.h"
 #include "topo/rack.h"
 
 struct tor {
@@ -12,6 +13,8 @@ struct tor {
 	int pass;    /* XDP program for ports of nodes that may bounce frames */
 };
 
+/* What the programs are told of a node, before anybody steers. */
+void tor_describe(struct tor_port *port, const struct rack *rack, const struct rack_node *node);
 /* Does the node send frames back by native XDP? Then its port runs tor_pass. */
 bool tor_bounces(const struct rack *rack, const struct rack_node *node);
 /* One command at a time changes the ToR's maps: a descriptor to close, or -1 having said why. */
