@@ -22,16 +22,21 @@ static const struct {
 	{TOR_R_NO_XDP, "no-xdp"}, {TOR_R_UPLINK, "uplink"},
 };
 
-#define COLUMNS (sizeof(columns) / sizeof(columns[0]))
+/* Without the last, which only several ToRs know. */
+static size_t columns_of(const struct rack *rack)
+{
+	return sizeof(columns) / sizeof(columns[0]) - (rack->tors == 1);
+}
 
 static int print_ports(struct steer *s, const struct rack *rack, const unsigned int *flows)
 {
-	struct table t = {.columns = 3 + COLUMNS, .left = 3};
+	size_t count = columns_of(rack);
+	struct table t = {.columns = 3 + count, .left = 3};
 
 	table_cell(&t, "port");
 	table_cell(&t, "path");
 	table_cell(&t, "flows");
-	for (size_t i = 0; i < COLUMNS; i++)
+	for (size_t i = 0; i < count; i++)
 		table_cell(&t, "%s", columns[i].name);
 	for (unsigned int i = 0; i < rack->count; i++) {
 		struct steer_port_path path;
@@ -49,7 +54,7 @@ static int print_ports(struct steer *s, const struct rack *rack, const unsigned 
 		else
 			table_cell(&t, "%s", steer_path_name(path.path));
 		table_cell(&t, "%u", flows[i]);
-		for (size_t c = 0; c < COLUMNS; c++)
+		for (size_t c = 0; c < count; c++)
 			table_cell(&t, "%" PRIu64, (uint64_t)counts.by_reason[columns[c].reason]);
 	}
 	return table_print(&t, stdout) ? rack_say("no memory") : 0;
@@ -78,6 +83,8 @@ static int print_flows(struct steer *s, const struct rack *rack, const struct st
 		steer_port_path(s, from, &node);
 		if (rules[i].path)
 			table_cell(&t, "%s", steer_path_name(rules[i].path - 1));
+		else if (rules[i].count && node.path == TOR_PATH_BRIDGE)
+			table_cell(&t, "tc"); /* the bridge goes by the MAC: see steer() */
 		else
 			table_cell(&t, "%s, as %s", steer_path_name(node.path),
 				   rack->nodes[from].name);
@@ -86,7 +93,7 @@ static int print_flows(struct steer *s, const struct rack *rack, const struct st
 	return table_print(&t, stdout) ? rack_say("no memory") : 0;
 }
 
-static void count(struct table *t, const char *what, uint64_t n)
+static void row(struct table *t, const char *what, uint64_t n)
 {
 	table_cell(t, "%s", what);
 	table_cell(t, "%" PRIu64, n);
@@ -99,11 +106,11 @@ static int print_failures(struct steer *s)
 
 	table_cell(&t, "what failed");
 	table_cell(&t, "frames");
-	count(&t, "clones to a rule's port, tried again", c->clone_retries);
-	count(&t, "redirects of xdp, lost", c->redirect_errs);
-	count(&t, "  flows on the bridge for that", steer_moved(s));
-	count(&t, "sends of afxdp, tried again", c->afxdp.retries);
-	count(&t, "sends of afxdp, given to the bridge", c->afxdp.to_stack);
+	row(&t, "clones to a rule's port, tried again", c->clone_retries);
+	row(&t, "redirects of xdp, lost", c->redirect_errs);
+	row(&t, "  flows on the bridge for that", steer_moved(s));
+	row(&t, "sends of afxdp, tried again", c->afxdp.retries);
+	row(&t, "sends of afxdp, given to the bridge", c->afxdp.to_stack);
 	putchar('\n');
 	return table_print(&t, stdout) ? rack_say("no memory") : 0;
 }
@@ -118,25 +125,25 @@ static int print_afxdp(const struct rack *rack, const struct steer_state *c)
 	if (!pid && !x->looked)
 		return 0;
 	table_cell(&t, "afxdp");
-	table_cell(&t, pid ? "" : "no process");
+	table_cell(&t, pid ? "runs" : "no process");
 	if (pid) {
-		count(&t, "process", pid);
-		count(&t, "CPU", rack->afxdp_cpu);
-		count(&t, "bytes of memory", x->umem_bytes);
-		count(&t, "fill threshold, frames", rack->fill_threshold);
+		row(&t, "process", pid);
+		row(&t, "CPU", rack->afxdp_cpu);
+		row(&t, "bytes of memory", x->umem_bytes);
+		row(&t, "fill threshold, frames", rack->fill_threshold);
 	}
-	count(&t, "times that memory was made larger", x->remade);
-	count(&t, "times that it was shared out anew", x->shared_anew);
-	count(&t, "frames received", x->received);
-	count(&t, "frames sent", x->sent);
+	row(&t, "times that memory was made larger", x->remade);
+	row(&t, "times that it was shared out anew", x->shared_anew);
+	row(&t, "frames received", x->received);
+	row(&t, "frames sent", x->sent);
 	table_cell(&t, "  of them zero-copied (goal: %d %%, but a veth offers none)",
 		   ZERO_COPY_GOAL);
 	table_cell(&t, "%.0f %%", x->sent ? x->zero_copied * 100.0 / x->sent : 0.0);
-	count(&t, "frames lost, no room at its socket", c->socket_full);
-	count(&t, "  of them for want of memory", x->no_frames);
-	count(&t, "  of them while it was made larger or shared out", x->remade_lost);
-	count(&t, "frames lost, for a port that there is not", x->no_port);
-	count(&t, "frames lost, the bridge did not take them", x->lost);
+	row(&t, "frames lost, no room at its socket", c->socket_full);
+	row(&t, "  of them for want of memory", x->no_frames);
+	row(&t, "  of them while it was made larger or shared out", x->remade_lost);
+	row(&t, "frames lost, for a port that there is not", x->no_port);
+	row(&t, "frames lost, the bridge did not take them", x->lost);
 	putchar('\n');
 	return table_print(&t, stdout) ? rack_say("no memory") : 0;
 }

@@ -32,10 +32,11 @@ struct switching {
 	struct steer_key key; /* of the flow */
 	char name[STEER_FLOW_TEXT_MAX];
 	unsigned int path;
-	uint64_t guard_ns;	 /* 0: none */
-	unsigned int share;	 /* of 65536; 0: all at once */
-	unsigned int node_path;	 /* of the node, before */
-	struct setting was, now; /* before, and as this command left it */
+	uint64_t guard_ns;	    /* 0: none */
+	unsigned int share;	    /* of 65536; 0: all at once */
+	unsigned int node_path;	    /* of the node, before */
+	unsigned int rules, follow; /* of the node, when it has any, and how many take its path */
+	struct setting was, now;    /* before, and as this command left it */
 	struct guard_sample before;
 };
 
@@ -166,11 +167,10 @@ static int setting_put(struct switching *w, struct steer *s, const struct settin
 	return 0;
 }
 
-/* Of a node that has rules: those that leave the path to it. */
-static int check_rules(const struct switching *w, struct steer *s)
+/* Of a node that has rules: does its path concern any? */
+static int check_rules(struct switching *w, struct steer *s)
 {
 	struct steer_rule *rules;
-	unsigned int all = 0, follow = 0;
 	size_t count;
 
 	if (!w->was.table)
@@ -178,24 +178,30 @@ static int check_rules(const struct switching *w, struct steer *s)
 	if (steer_list(s, &rules, &count))
 		return -1;
 	for (size_t i = 0; i < count; i++) {
-		if (rules[i].key.saddr != w->node->addr)
-			continue;
-		all++;
-		follow += !rules[i].path;
+		if (rules[i].key.saddr == w->node->addr) {
+			w->rules++;
+			w->follow +=
+				!rules[i].path && (w->path != TOR_PATH_BRIDGE || !rules[i].count);
+		}
 	}
 	free(rules);
 	if (w->share)
 		return rack_say("%s has rules, and what is in none takes the bridge: a share is of "
 				"a node that has none; nothing was changed",
 				w->name);
-	if (!follow)
-		return rack_say("%s has rules, each with a path, and what is in none takes the "
-				"bridge: there is nothing to put on %s; nothing was changed",
+	if (!w->follow)
+		return rack_say("%s has rules, none of which would take the path %s from it, and "
+				"what is in none takes the bridge; nothing was changed",
 				w->name, steer_path_name(w->path));
-	printf("of %u rules of %s %u leave the path to it, and get this one; what is in none takes "
-	       "the bridge\n",
-	       all, w->name, follow);
 	return 0;
+}
+
+static void say_rules(const struct switching *w)
+{
+	if (w->rules)
+		printf("%s has %u rules, %u of which take its path; what is in none takes the "
+		       "bridge\n",
+		       w->name, w->rules, w->follow);
 }
 
 static int begin(struct switching *w, struct steer *s)
@@ -316,6 +322,7 @@ static int with_guard(struct switching *w)
 	signal(SIGPIPE, SIG_IGN);
 	printf("measuring all that %s sends%s, for %.1f s each\n", w->node->name,
 	       w->is_flow ? ", the flow and what is beside it" : "", w->guard_ns / 1e9);
+	say_rules(w);
 	fflush(stdout);
 	ret = measure(w, &w->before, "before", interrupt);
 	if (ret > 0)
@@ -352,6 +359,8 @@ int steer_verb_path(const struct rack *rack, char **argv)
 	if (!ret && !w.guard_ns) {
 		to = wanted(&w, w.share);
 		ret = setting_put(&w, s, &to);
+		if (!ret)
+			say_rules(&w);
 	}
 	steer_close(s);
 	if (!ret && w.guard_ns)
