@@ -84,8 +84,7 @@ static bool is_generic(const struct doctor_end *e, const struct node_facts *fact
 	return e->rack->xdp == RACK_GENERIC && e->node->role == RACK_REPLICA;
 }
 
-/* Do all frames of the node need the port's program? Those of a steering table (steer.c) may not.
- */
+/* Do frames of the node need the port's program? Those of a steering table may, or may not. */
 static bool is_steered(const struct tor_port *port)
 {
 	const unsigned int by_program = 1 << TOR_PATH_XDP | 1 << TOR_PATH_AFXDP;
@@ -100,6 +99,7 @@ static void check_xdp(const struct doctor_end *e, const struct node_facts *facts
 	const struct look_link *link = &facts->port.link;
 	bool bounces = e->node->role == RACK_REPLICA && !is_generic(e, facts);
 	bool steered = is_steered(&facts->tor);
+	const char *want = NULL;
 
 	if (link->xdp && link->xdp != all->pass && link->xdp != all->steer) {
 		doctor_wrong(e, "xdp_program", "an XDP program that is not the switch's");
@@ -114,11 +114,11 @@ static void check_xdp(const struct doctor_end *e, const struct node_facts *facts
 	} else {
 		return;
 	}
-	doctor_mend_xdp(e, link,
-			steered	  ? "tor_steer"
-			: bounces ? "tor_pass"
-				  : NULL,
-			!bounces && e->rack->xdp == RACK_GENERIC);
+	if (steered)
+		want = "tor_steer";
+	else if (bounces)
+		want = "tor_pass";
+	doctor_mend_xdp(e, link, want, !bounces && e->rack->xdp == RACK_GENERIC);
 }
 
 /* " 1 2 255": as bpftool takes bytes. */

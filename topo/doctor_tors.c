@@ -15,16 +15,15 @@ static const char *tor_text(char buf[16], const struct rack *rack, unsigned int 
 
 static void check_vxlan(const struct doctor_end *e, const struct rack_facts *facts)
 {
-	const char *so = "what is for them never leaves this host";
 	const struct rack *rack = e->rack;
 	char host[DOCTOR_ADDR_MAX], mac[DOCTOR_MAC_MAX];
 
 	for (unsigned int t = 0; t < rack->tors; t++) {
-		if (rack->tor[t].here || facts->flooded[t])
+		if (rack->tor[t].here || facts->flooded[t] || !tors_first(rack, t))
 			continue;
 		doctor_addr(host, rack->tor[t].host);
 		doctor_wrong(e, "vxlan_host", "frames for all are not sent to %s", host);
-		doctor_so(e->d, "ARP and multicast do not reach ToR %u", t);
+		doctor_so(e->d, "ARP and multicast do not reach that host");
 		doctor_mend(e, "bridge fdb append 00:00:00:00:00:00 dev %s dst %s self permanent",
 			    e->device, host);
 	}
@@ -35,7 +34,7 @@ static void check_vxlan(const struct doctor_end *e, const struct rack_facts *fac
 			continue;
 		doctor_addr(host, rack->tor[node->tor].host);
 		doctor_wrong(e, "vxlan_node", "%s is not known to be on %s", node->name, host);
-		doctor_so(e->d, "%s", so);
+		doctor_so(e->d, "what is for it never leaves this host");
 		doctor_mend(e, "bridge fdb replace %s dev %s dst %s self permanent",
 			    doctor_mac(mac, node->mac), e->device, host);
 	}

@@ -202,6 +202,15 @@ int tors_bridge(unsigned int tor)
 	return tor ? (int)(TOR_BRIDGES_IFINDEX + tor) : TOR_BRIDGE_IFINDEX;
 }
 
+bool tors_first(const struct rack *rack, unsigned int tor)
+{
+	for (unsigned int t = 0; t < tor; t++) {
+		if (rack->tor[t].host == rack->tor[tor].host)
+			return false;
+	}
+	return true;
+}
+
 static void describe(struct tors_device *device, const struct rack *rack, enum tors_kind kind,
 		     unsigned int tor)
 {
@@ -284,8 +293,6 @@ static int add_vxlan(const struct rack *rack, struct rtnl *r, struct rtnl *host,
 				   .group = RACK_PORT_GROUP,
 				   .id = rack->vxlan_id,
 				   .port = rack->vxlan_port};
-	uint32_t told[TOR_TORS_MAX];
-	unsigned int hosts = 0;
 	int ret;
 
 	for (unsigned int t = 0; t < rack->tors; t++) {
@@ -297,14 +304,8 @@ static int add_vxlan(const struct rack *rack, struct rtnl *r, struct rtnl *host,
 	if (rtnl_commit(host))
 		return rack_say("vxlan: %s", rtnl_error(host));
 	for (unsigned int t = 0; t < rack->tors; t++) {
-		unsigned int i = 0;
-
-		while (i < hosts && told[i] != rack->tor[t].host)
-			i++;
-		if (rack->tor[t].here || i < hosts)
-			continue;
-		told[hosts++] = rack->tor[t].host;
-		rtnl_vxlan_dst(r, TOR_VXLAN_IFINDEX, NULL, rack->tor[t].host);
+		if (!rack->tor[t].here && tors_first(rack, t))
+			rtnl_vxlan_dst(r, TOR_VXLAN_IFINDEX, NULL, rack->tor[t].host);
 	}
 	for (unsigned int i = 0; i < rack->count; i++) {
 		const struct rack_node *node = &rack->nodes[i];

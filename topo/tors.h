@@ -28,6 +28,9 @@ int tors_read(struct rack *rack, const char *path);
 int tors_check(const struct rack *rack);
 int tors_bridge(unsigned int tor); /* device index of its bridge */
 
+/* Has no ToR before it the same host? */
+bool tors_first(const struct rack *rack, unsigned int tor);
+
 /* What the ToRs' namespace has besides the ports of nodes. */
 enum tors_kind { TORS_BRIDGE, TORS_SPINE, TORS_UP, TORS_DOWN, TORS_VXLAN };
 struct tors_device {
