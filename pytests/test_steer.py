@@ -125,6 +125,7 @@ def test_a_rule_names_the_port_across_tors(tmp_path):
         live.steer("add", "udp:c0:5:t1:9", "mac", "xdp")
         goes(far, "t1", "uplink")
         goes(other, "t1", "uplink")  # in no rule
+        assert " uplink\n" in live.steer("ls")
 
 
 def test_a_share_of_the_flows(steered):

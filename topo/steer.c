@@ -19,7 +19,7 @@
  * after it is in the map, so that the exchange fails or is followed by that. Those that the map
  * forgot by itself are found missing here only.
  */
-static unsigned int count_moved(struct steer *s)
+unsigned int steer_moved(struct steer *s)
 {
 	uint32_t before = __atomic_load_n(&s->state->moved, __ATOMIC_ACQUIRE), n = 0;
 	struct steer_key key, next;
@@ -47,18 +47,13 @@ static void forget_moved_of_port(struct steer *s, unsigned int port)
 		if (key.protocol ? any || key.saddr == s->now.port[port].addr : key.sport == port)
 			bpf_map_delete_elem(s->moved, &key);
 	}
-	count_moved(s);
+	steer_moved(s);
 }
 
 static void forget_moved(struct steer *s, const struct steer_key *key)
 {
 	if (s->state->moved)
 		bpf_map_delete_elem(s->moved, key);
-}
-
-unsigned int steer_moved(struct steer *s)
-{
-	return count_moved(s);
 }
 
 /* ---- rules ---- */
@@ -118,24 +113,11 @@ static void sort_entries(struct steer_whole *w)
 	w->count = n;
 }
 
-static unsigned int groups_in_use(const struct steer_whole *w)
-{
-	bool used[STEER_GROUP_SLOTS] = {false};
-	unsigned int n = 0;
-
-	for (size_t i = 0; i < w->count; i++) {
-		if (w->entry[i].value & STEER_GROUP)
-			used[w->entry[i].value & STEER_TO] = true;
-	}
-	for (unsigned int i = 0; i < STEER_GROUP_SLOTS; i++)
-		n += used[i];
-	return n;
-}
-
 /* As it would be with the rules. */
 static int add_rules(struct steer_whole *next, const struct steer *s,
 		     const struct steer_rule *rules, size_t count)
 {
+	bool used[STEER_GROUP_SLOTS];
 	int ret = 0;
 
 	if (steer_whole_copy(next, s, count))
@@ -156,7 +138,7 @@ static int add_rules(struct steer_whole *next, const struct steer *s,
 		if (e->order)
 			ret = value_of(s, next, &rules[e->order - 1], &e->value);
 	}
-	if (!ret && groups_in_use(next) > STEER_GROUPS_MAX)
+	if (!ret && steer_groups_used(next, used) > STEER_GROUPS_MAX)
 		ret = too_many_groups(s);
 	if (ret)
 		steer_whole_free(next);
@@ -181,7 +163,7 @@ int steer_add(struct steer *s, const struct steer_rule *rules, size_t count)
 		return -1;
 	for (size_t i = 0; i < count; i++)
 		forget_moved(s, &rules[i].key);
-	count_moved(s);
+	steer_moved(s);
 	return 0;
 }
 
@@ -202,18 +184,28 @@ int steer_remove(struct steer *s, const struct steer_key *key)
 	if (steer_change(s, &next))
 		return -1;
 	forget_moved(s, key);
-	count_moved(s);
+	steer_moved(s);
 	return 0;
 }
 
 int steer_remove_all(struct steer *s)
 {
-	struct steer_whole next;
+	struct steer_whole next, was;
+	int ret;
 
-	if (steer_whole_copy(&next, s, 0))
+	if (steer_whole_copy(&was, s, 0))
 		return -1;
+	if (steer_whole_copy(&next, s, 0)) {
+		steer_whole_free(&was);
+		return -1;
+	}
 	next.count = 0;
-	return steer_change(s, &next);
+	ret = steer_change(s, &next);
+	for (size_t i = 0; i < was.count && !ret; i++)
+		forget_moved(s, &was.entry[i].key);
+	steer_moved(s);
+	steer_whole_free(&was);
+	return ret;
 }
 
 static void rule_of(const struct steer *s, const struct steer_entry *e, struct steer_rule *rule)

@@ -42,6 +42,8 @@ int steer_rule_parse(struct steer_rule *rule, const struct rack *rack, char **ar
 /* A file with a rule on each line, # begins a comment. Free *rules. 1: a line is wrong. */
 int steer_file_parse(struct steer_rule **rules, size_t *count, const struct rack *rack,
 		     const char *path, char *error, size_t size);
+/* Index of the node that sends the flow; not below its rack's count: none does. */
+unsigned int steer_source(const struct rack *rack, const struct steer_key *key);
 void steer_flow_text(const struct steer_key *key, const struct rack *rack, char *text, size_t size);
 
 /* ---- in force (steer.c); flows whose rule or path is set, that were moved to the bridge, are
@@ -74,7 +76,7 @@ void steer_port_path(const struct steer *s, unsigned int port, struct steer_port
 int steer_set_port_path(struct steer *s, unsigned int port, const struct steer_port_path *path);
 bool steer_has_table(const struct steer *s, unsigned int port);
 
-/* Flows that are moved. */
+/* How many flows are moved. */
 unsigned int steer_moved(struct steer *s);
 /* Counts, live: the steer's, or without the lock. */
 const struct steer_state *steer_counts(const struct steer *s);

@@ -7,7 +7,6 @@
  */
 #include "topo/steer_change.h"
 
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -144,11 +143,6 @@ fail:
 
 /* ---- what ports and rules need ---- */
 
-unsigned int steer_source(const struct rack *rack, const struct steer_key *key)
-{
-	return ntohl(key->saddr) - rack->subnet - 1;
-}
-
 static void need(struct steer_needs *n, unsigned int port, unsigned int path)
 {
 	if (path != TOR_PATH_XDP && path != TOR_PATH_AFXDP)
@@ -239,15 +233,28 @@ static void take_out(struct steer *s, const struct steer_whole *from, const stru
 	}
 }
 
+unsigned int steer_groups_used(const struct steer_whole *w, bool used[STEER_GROUP_SLOTS])
+{
+	unsigned int n = 0;
+
+	memset(used, 0, STEER_GROUP_SLOTS * sizeof(*used));
+	for (size_t i = 0; i < w->count; i++) {
+		bool *group = &used[w->entry[i].value & STEER_TO];
+
+		if (!(w->entry[i].value & STEER_GROUP))
+			continue;
+		n += !*group;
+		*group = true;
+	}
+	return n;
+}
+
 static void drop_groups(struct steer *s, struct steer_whole *w)
 {
 	struct steer_whole before = *w;
-	bool used[STEER_GROUP_SLOTS] = {false};
+	bool used[STEER_GROUP_SLOTS];
 
-	for (size_t i = 0; i < w->count; i++) {
-		if (w->entry[i].value & STEER_GROUP)
-			used[w->entry[i].value & STEER_TO] = true;
-	}
+	steer_groups_used(w, used);
 	for (uint32_t i = 0; i < STEER_GROUP_SLOTS; i++) {
 		if (!used[i])
 			w->group[i] = (struct steer_group){};

@@ -37,8 +37,8 @@ void steer_whole_free(struct steer_whole *w);
 int steer_by_key(const void *a, const void *b);
 /* NULL: that flow has no entry. */
 const struct steer_entry *steer_entry_of(const struct steer_whole *w, const struct steer_key *key);
-/* Index of the node that sends the flow. */
-unsigned int steer_source(const struct rack *rack, const struct steer_key *key);
+/* How many groups its entries name, and in which slots. */
+unsigned int steer_groups_used(const struct steer_whole *w, bool used[STEER_GROUP_SLOTS]);
 
 /* From now on `next` is in force, or what was still is. Frees it. */
 int steer_change(struct steer *s, struct steer_whole *next);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* rack steer RACK ls */
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,7 +69,7 @@ static int print_flows(struct steer *s, const struct rack *rack, const struct st
 	table_cell(&t, "path");
 	for (size_t i = 0; i < count; i++) {
 		char text[STEER_FLOW_TEXT_MAX], to[STEER_GROUP_PORTS_MAX * 8] = "mac";
-		unsigned int from = ntohl(rules[i].key.saddr) - rack->subnet - 1;
+		unsigned int from = steer_source(rack, &rules[i].key);
 		struct steer_port_path node;
 		size_t at = 0;
 
@@ -167,7 +166,7 @@ int steer_verb_ls(const struct rack *rack, char **argv)
 	if (steer_open(&s, rack) || steer_list(s, &rules, &count))
 		goto out;
 	for (size_t i = 0; i < count; i++)
-		flows[ntohl(rules[i].key.saddr) - rack->subnet - 1]++;
+		flows[steer_source(rack, &rules[i].key)]++;
 	ret = print_ports(s, rack, flows);
 	if (!ret && count)
 		ret = print_flows(s, rack, rules, count);

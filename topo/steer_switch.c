@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* rack steer RACK path: a node or a flow gets another path, with a guard over it or without. */
-#include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,7 +108,7 @@ static int switching_parse(struct switching *w, char **argv, char *error, size_t
 		if (steer_rule_parse(&rule, w->rack, flow, error, size))
 			return -1;
 		w->key = rule.key;
-		w->node = &w->rack->nodes[ntohl(w->key.saddr) - w->rack->subnet - 1];
+		w->node = &w->rack->nodes[steer_source(w->rack, &w->key)];
 		steer_flow_text(&w->key, w->rack, w->name, sizeof(w->name));
 	} else {
 		snprintf(w->name, sizeof(w->name), "%s", w->node->name);
@@ -224,7 +223,7 @@ static int begin(struct switching *w, struct steer *s)
 
 /* ---- with a guard: the lock is held only while it looks at, or changes, something ---- */
 
-/* It is still as this command left it. */
+/* With the lock, when it is still as this command left it; 1: it is not. */
 static int again(struct switching *w, struct steer **s)
 {
 	struct setting now;
@@ -235,17 +234,17 @@ static int again(struct switching *w, struct steer **s)
 	if (!memcmp(&now, &w->now, sizeof(now)))
 		return 0;
 	steer_close(*s);
-	return rack_say("another command changed %s meanwhile: it is left as that one made it",
-			w->name);
+	rack_say("another command changed %s meanwhile: it is left as that one made it", w->name);
+	return 1;
 }
 
 static int put_again(struct switching *w, const struct setting *to)
 {
 	struct steer *s;
-	int ret;
+	int ret = again(w, &s);
 
-	if (again(w, &s))
-		return -1;
+	if (ret)
+		return ret;
 	ret = setting_put(w, s, to);
 	steer_close(s);
 	return ret;
@@ -260,9 +259,14 @@ static const char *path_before(const struct switching *w)
 
 static int go_back(struct switching *w, const char *why)
 {
+	int ret;
+
 	if (!memcmp(&w->now, &w->was, sizeof(w->was)))
 		return -1;
-	if (put_again(w, &w->was))
+	ret = put_again(w, &w->was);
+	if (ret < 0)
+		rack_say("%s cannot go back: %s", w->name, why);
+	if (ret)
 		return -1;
 	if (w->is_flow && !w->was.has_rule)
 		printf("%s has no rule again: %s\n", w->name, why);
@@ -295,7 +299,10 @@ static int guarded(struct switching *w, unsigned int share, int interrupt)
 	struct guard_sample after;
 	int ret;
 
-	if (put_again(w, &to)) {
+	ret = put_again(w, &to);
+	if (ret > 0)
+		return -1;
+	if (ret) {
 		snprintf(why, sizeof(why), "it cannot be put on %s", name);
 		return go_back(w, why);
 	}
@@ -320,7 +327,7 @@ static int with_guard(struct switching *w)
 		return -1;
 	/* Who stops listening to what is said has not asked for the worse path. */
 	signal(SIGPIPE, SIG_IGN);
-	printf("measuring all that %s sends%s, for %.1f s each\n", w->node->name,
+	printf("measuring all that %s sends%s, for %g s each\n", w->node->name,
 	       w->is_flow ? ", the flow and what is beside it" : "", w->guard_ns / 1e9);
 	say_rules(w);
 	fflush(stdout);

@@ -94,7 +94,7 @@ static int parse_flow(struct steer_key *key, const struct rack *rack, const char
 	if (parse_host(&key->saddr, rack, word[1], e) || parse_port(&key->sport, word[2], e) ||
 	    parse_host(&key->daddr, rack, word[3], e) || parse_port(&key->dport, word[4], e))
 		return -1;
-	if (ntohl(key->saddr) - rack->subnet - 1 >= rack->count)
+	if (steer_source(rack, key) >= rack->count)
 		return wrong(e, "%s is no node of %s: nothing it sends comes by here", word[1],
 			     rack->name);
 	return 0;
@@ -250,6 +250,11 @@ out:
 	free(line);
 	fclose(file);
 	return ret;
+}
+
+unsigned int steer_source(const struct rack *rack, const struct steer_key *key)
+{
+	return ntohl(key->saddr) - rack->subnet - 1;
 }
 
 static const char *host_text(const struct rack *rack, __be32 addr, char text[16])
