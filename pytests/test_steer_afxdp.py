@@ -2,7 +2,7 @@
 """The path afxdp: who gets how much of its memory, what is refused for want of it, and that what fails
 is counted and mended. And that a path given again repairs what it needs."""
 import contextlib
-import os
+import re
 import struct
 
 import pytest
@@ -112,6 +112,10 @@ def test_memory_grows_to_its_limit_and_no_further(tmp_path):
         arrive(switch, "c0", "t1", 50)  # it has looked again, and once more
         after = counts(switch)
         assert (after["umem_bytes"], after["remade"]) == (4 * PAGE, 1)
+        switch.steer("path", "c0", "tc")  # what was counted stays
+        said = re.sub("  +", "  ", switch.steer("ls"))
+        assert "for want of memory  %d\n" % lost in said
+        assert "frames lost, for a port that there is not  0\n" in said
 
 
 # --- what fails

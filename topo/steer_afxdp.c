@@ -4,10 +4,7 @@
  *
  *   node --> port: tor_steer, judges --> [socket] --> process --> [socket] --> port --> node
  *                                                       |  failed 3 times
- *                                                       '--> packet socket on the bridge: stack
- * path
- *
- * Each frame is sent by a call of its own: only so is it known which one failed.
+ *                                                       '--> stack path (steer_send.c)
  *
  * The sockets on the path share the memory in equal parts. What a socket was given to receive into
  * cannot be taken back from it: so when other ports are on the path than before, or memory ran out
@@ -20,14 +17,12 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/capability.h>
-#include <linux/if_packet.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,23 +30,22 @@
 #include "replica/privilege.h"
 #include "topo/seconds.h"
 #include "topo/steer.h"
+#include "topo/steer_send.h"
 #include "topo/tor.h"
 #include "topo/xsk.h"
-#include "topo/tors.h"
 
 #define BATCH 32
 #define LOOK_AGAIN SIGUSR1
 #define LOOK_MS 5000
 #define OPEN_MS 2000
 #define STATISTICS_NS 1000000 /* between two looks at what the kernel counted */
-#define WORD_BITS 64
 
 struct afxdp {
 	const struct rack *rack;
 	struct steer_state *state;
 	struct steer_afxdp *counts; /* within it */
 	int sockets;		    /* a map */
-	int stack;		    /* packet socket */
+	struct steer_sender sender;
 	struct xsk_umem *memory;
 	uint32_t frames;    /* in it */
 	unsigned int count; /* sockets: queue q of port i is i * queues + q */
@@ -151,7 +145,7 @@ static bool is_on(const struct afxdp *a, unsigned int i)
 {
 	unsigned int port = i / a->rack->queues;
 
-	return a->on[port / WORD_BITS] >> port % WORD_BITS & 1;
+	return a->on[port / 64] >> port % 64 & 1;
 }
 
 static void feed(struct afxdp *a, unsigned int i)
@@ -186,81 +180,6 @@ static int open_sockets(struct afxdp *a, uint64_t bytes)
 
 /* ---- frames ---- */
 
-/* The bridge takes it like a frame of its own: where its MAC, whose end is an index, says. */
-static void to_stack(struct afxdp *a, const uint8_t *data, uint32_t len)
-{
-	unsigned int node = data[4] << 8 | data[5];
-	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_ifindex = TOR_BRIDGE_IFINDEX};
-
-	if (node < a->rack->count)
-		to.sll_ifindex = tors_bridge(a->rack->nodes[node].tor);
-
-	if (sendto(a->stack, data, len, 0, (struct sockaddr *)&to, sizeof(to)) == (ssize_t)len)
-		a->counts->to_stack++;
-	else
-		a->counts->lost++;
-}
-
-/*
- * What the device dropped comes back as a free one and cannot be sent again: a copy of it can,
- * while its bytes are there.
- */
-static bool copy_frame(struct afxdp *a, struct xsk *out, struct xsk_frame *f)
-{
-	uint64_t addr;
-
-	xsk_reap(out);
-	if (!xsk_take(a->memory, &addr))
-		return false;
-	memmove(xsk_data(a->memory, addr), xsk_data(a->memory, f->addr), f->len);
-	f->addr = addr;
-	return true;
-}
-
-/* Entries that xsk_unsend() left take a call each (Linux 6.6 and newer). */
-static int kick(struct xsk *out)
-{
-	int ret;
-
-	do
-		ret = xsk_kick(out);
-	while (!ret && xsk_unsent(out));
-	return ret;
-}
-
-static void send_frame(struct afxdp *a, struct xsk *out, struct xsk_frame f)
-{
-	bool queued = false, dropped = false;
-	uint64_t begin = 0;
-	int ret;
-
-	for (int tries = 0;; tries++) {
-		queued = queued || xsk_send(out, &f);
-		ret = kick(out);
-		if (queued && !ret) {
-			a->counts->sent++;
-			a->counts->zero_copied += xsk_zero_copy(out);
-			xsk_reap(out);
-			return;
-		}
-		dropped = queued && ret == -EBUSY;
-		queued = queued && !dropped;
-		if (!begin)
-			begin = now_ns();
-		if (tries == STEER_TRIES || now_ns() - begin >= STEER_TRY_NS)
-			break;
-		if (dropped && !copy_frame(a, out, &f))
-			break;
-		a->counts->retries++;
-	}
-	to_stack(a, xsk_data(a->memory, f.addr), f.len);
-	if (queued)
-		xsk_unsend(out);
-	if (!dropped)
-		xsk_free(a->memory, f.addr);
-	xsk_reap(out);
-}
-
 /* How many came. */
 static uint32_t forward(struct afxdp *a, unsigned int i)
 {
@@ -274,7 +193,8 @@ static uint32_t forward(struct afxdp *a, unsigned int i)
 		memcpy(&meta, (char *)xsk_data(a->memory, frames[k].addr) - sizeof(meta),
 		       sizeof(meta));
 		if (meta.to < a->rack->count) {
-			send_frame(a, a->socket[meta.to * queues + i % queues], frames[k]);
+			steer_send(&a->sender, a->memory, a->socket[meta.to * queues + i % queues],
+				   frames[k]);
 		} else {
 			a->counts->no_port++;
 			xsk_free(a->memory, frames[k].addr);
@@ -461,9 +381,8 @@ static int start(struct afxdp *a)
 	a->sockets = tor_pinned(a->rack, "tor_sockets");
 	if (a->sockets < 0 || map_counts(a))
 		return -1;
-	a->stack = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-	if (a->stack < 0)
-		return failed("open its packet socket", errno);
+	if (steer_sender_open(&a->sender, a->rack, a->counts))
+		return -1;
 	CPU_ZERO(&cpu);
 	CPU_SET(a->rack->afxdp_cpu, &cpu);
 	if (sched_setaffinity(0, sizeof(cpu), &cpu))
@@ -482,7 +401,7 @@ static int lower(void)
 
 int steer_afxdp_run(const struct rack *rack, struct daemon *d)
 {
-	struct afxdp a = {.rack = rack, .counted = true, .sockets = -1, .stack = -1};
+	struct afxdp a = {.rack = rack, .counted = true, .sockets = -1, .sender.stack = -1};
 	sigset_t awake;
 	int ret;
 
@@ -497,7 +416,7 @@ int steer_afxdp_run(const struct rack *rack, struct daemon *d)
 	if (a.state)
 		munmap(a.state, sizeof(*a.state));
 	close(a.sockets);
-	close(a.stack);
+	steer_sender_close(&a.sender);
 	free(a.socket);
 	free(a.wait);
 	free(a.missed);

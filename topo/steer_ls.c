@@ -121,7 +121,7 @@ static int print_afxdp(const struct rack *rack, const struct steer_state *c)
 	pid_t pid = daemon_find(rack, STEER_DAEMON);
 	struct table t = {.columns = 2, .left = 1};
 
-	if (!pid && !x->looked)
+	if (!pid && !x->umem_bytes)
 		return 0;
 	table_cell(&t, "afxdp");
 	table_cell(&t, pid ? "runs" : "no process");

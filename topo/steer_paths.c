@@ -278,7 +278,7 @@ static int start_watch(const struct rack *rack, struct steer_state *state)
 
 /* ---- the process on the path afxdp ---- */
 
-static unsigned int ports_on(const struct rack *rack, const struct steer_needs *needs,
+static unsigned int ports_of(const struct rack *rack, const struct steer_needs *needs,
 			     uint64_t *ports)
 {
 	unsigned int count = 0;
@@ -298,7 +298,7 @@ static int start_afxdp(const struct rack *rack, struct steer_state *state,
 {
 	uint64_t ports[TOR_CUT_WORDS], come = 0;
 
-	ports_on(rack, needs, ports);
+	ports_of(rack, needs, ports);
 	for (int i = 0; i < TOR_CUT_WORDS; i++) {
 		come |= ports[i] & ~state->afxdp_ports[i];
 		state->afxdp_ports[i] |= ports[i];
@@ -316,7 +316,7 @@ static void stop_afxdp(const struct rack *rack, struct steer_state *state,
 
 	if (!needs->afxdp)
 		daemon_end(rack, STEER_DAEMON, SIGTERM, DAEMON_END_MS);
-	ports_on(rack, needs, ports);
+	ports_of(rack, needs, ports);
 	if (!memcmp(ports, state->afxdp_ports, sizeof(ports)))
 		return;
 	memcpy(state->afxdp_ports, ports, sizeof(ports));
@@ -335,7 +335,7 @@ int steer_paths_prepare(const struct rack *rack, struct steer_state *state,
 
 	if (!needs->xdp && !needs->afxdp)
 		return 0;
-	if (needs->afxdp && steer_afxdp_check(rack, ports_on(rack, needs, ports)))
+	if (needs->afxdp && steer_afxdp_check(rack, ports_of(rack, needs, ports)))
 		return -1;
 	ret = paths_open(&p, rack);
 	for (unsigned int i = 0; i < rack->count && !ret; i++) {
