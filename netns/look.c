@@ -89,6 +89,9 @@ static int on_link(const struct nlmsghdr *nlh, void *arg)
 		case IFLA_ADDRESS:
 			read_mac(link.mac, attr);
 			break;
+		case IFLA_QDISC:
+			snprintf(link.qdisc, sizeof(link.qdisc), "%s", mnl_attr_get_str(attr));
+			break;
 		case IFLA_MTU:
 			link.mtu = mnl_attr_get_u32(attr);
 			break;

@@ -11,6 +11,7 @@
 struct look_link {
 	int ifindex, master; /* master: of the bridge that it is a port of, or 0 */
 	char name[IF_NAMESIZE];
+	char qdisc[IF_NAMESIZE]; /* kind of the one at its root; a veth that is up: "noqueue" */
 	uint8_t mac[6];
 	uint32_t mtu;	   /* bytes */
 	uint32_t gro_max;  /* bytes of what GRO merges at most */

@@ -119,6 +119,8 @@ PLANTED = {
     "port-flags": ("tor", "bridge link set dev c0 isolated on flood off mcast_flood off bcast_flood off",
                    [("bridge_flag", "c0", "port")] * 4),
     "no-route": ("c0", "ip route del SUBNET", [("route", "c0", "eth0")]),
+    "qdisc-eth0": ("c0", "tc qdisc add dev eth0 root pfifo limit 7", [("qdisc", "c0", "eth0")]),
+    "qdisc-port": ("tor", "tc qdisc add dev r1 root bfifo limit 9000", [("qdisc", "r1", "port")]),
     "second-address": ("t0", "ip addr add 192.0.2.7/24 dev eth0", [("second_address", "t0", "eth0")]),
     # of all its ports the bridge is the cause
     "bridge-down": ("tor", "ip link set br0 down", [("down", "tor", "br0")]),

@@ -123,6 +123,11 @@ void doctor_check_link(const struct doctor_end *e, const struct end_facts *facts
 		doctor_so(e->d, "frames of one end are too long for the other, which drops them");
 		doctor_mend(e, "ip link set %s mtu %u", e->device, e->rack->mtu);
 	}
+	if (link->up && strcmp(link->qdisc, "noqueue")) {
+		doctor_wrong(e, "qdisc", "queues by %s", link->qdisc);
+		doctor_so(e->d, "frames wait, or are lost, where no counter of the rack shows it");
+		doctor_mend(e, "tc qdisc del dev %s root", e->device);
+	}
 	for (int i = 0; i < HARM_COUNT; i++) {
 		if (!facts->on[i][0])
 			continue;

@@ -85,7 +85,7 @@ const char *doctor_addr(char buf[DOCTOR_ADDR_MAX], uint32_t addr); /* network or
 
 /* Whether it is there and up. False: it is not there, and there is no more to say. */
 bool doctor_check_device(const struct doctor_end *e, const struct end_facts *facts);
-/* MAC, MTU, offloads. */
+/* MAC, MTU, queueing, offloads. */
 void doctor_check_link(const struct doctor_end *e, const struct end_facts *facts);
 /* As a port of the bridge `bridge`. */
 void doctor_check_port(const struct doctor_end *e, const struct end_facts *facts,
