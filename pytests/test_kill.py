@@ -21,18 +21,20 @@ def test_nothing_is_left():
     assert done.stdout.endswith("\n20 kills, 0 leftovers\n"), done.stdout
 
 
-DOWNS = 11  # the first nine are in good order
+CLEAN_UPS = 11  # the first ten are before any kill
 
 
 def test_what_is_left_is_found(tmp_path):
-    """With a `rack` of which one `down`, after a kill, leaves a file behind."""
+    """With a `rack` of which one clean-up, the first after a kill, leaves a file behind."""
     os.symlink(os.path.join(BUILD, "tor.bpf.o"), tmp_path / "tor.bpf.o")
     script = tmp_path / "rack"
     script.write_text("""#!/bin/sh
-        count=/run/scratch/downs
-        if [ "$1" = down ] && echo >> $count && [ $(wc -l < $count) = %d ]; then touch /run/left; fi
+        count=/run/scratch/clean-ups
+        case "$1 $2" in
+        down*|*--clean) echo >> $count; if [ $(wc -l < $count) = %d ]; then touch /run/left; fi
+        esac
         exec %s/rack "$@"
-        """ % (DOWNS, BUILD))
+        """ % (CLEAN_UPS, BUILD))
     script.chmod(0o755)
     done = kill_test(tmp_path, 3, 1)
     assert done.returncode == 1, done.stdout
