@@ -60,12 +60,13 @@ static bool copy_frame(struct xsk_umem *memory, struct xsk *out, struct xsk_fram
 /* Entries that xsk_unsend() left take a call each (Linux 6.6 and newer). */
 static int kick(struct xsk *out)
 {
+	uint32_t calls = xsk_unsent(out) + 1;
 	int ret;
 
 	do
 		ret = xsk_kick(out);
-	while (!ret && xsk_unsent(out));
-	return ret;
+	while (!ret && xsk_unsent(out) && --calls);
+	return !ret && xsk_unsent(out) ? -EAGAIN : ret;
 }
 
 void steer_send(const struct steer_sender *s, struct xsk_umem *memory, struct xsk *out,
