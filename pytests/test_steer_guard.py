@@ -173,12 +173,17 @@ def test_a_better_path_is_kept(rack):
         assert path_of(rack, "c0") == "tc"
 
 
-def guarded(rack, *words, **popen):
-    """Until it measures what was before."""
+@contextlib.contextmanager
+def guarded(rack, *words):
+    """A command that measures what was before."""
     child = subprocess.Popen([COMMAND, "steer", rack.name, "path", *words], text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen)
-    assert child.stdout.readline().startswith("measuring all that ")
-    return child
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert child.stdout.readline().startswith("measuring all that ")
+        yield child
+    finally:
+        child.kill()
+        child.wait()
 
 
 def test_a_process_that_does_not_answer(rack):
@@ -221,8 +226,8 @@ def test_nobody_reads_what_the_guard_says(rack):
         steer(rack, "add", "udp:c0:1:c1:2", "mac", "afxdp")
         with standing_still(rack):
             has_no_room(rack, lambda: rack.exec("c0", "/usr/bin/python3", "-c", FILL, address) == "")
-            with load(rack, "SOCK_DGRAM", 64):
-                child = guarded(rack, flow, "afxdp", "--guard", "200ms")
+            with load(rack, "SOCK_DGRAM", 64), \
+                    guarded(rack, flow, "afxdp", "--guard", "200ms") as child:
                 child.stdout.close()
                 assert child.wait() == 1
         assert re.search(flow + r" +mac +tc$", steer(rack, "ls"), re.M)
@@ -230,18 +235,18 @@ def test_nobody_reads_what_the_guard_says(rack):
 
 def test_interrupted_before_anything_was_changed(rack):
     before = configured(rack)
-    child = guarded(rack, "c0", "xdp", "--guard", "1000s")
-    child.send_signal(signal.SIGINT)
-    assert child.communicate() == ("c0 was not changed: it was interrupted\n", "")
+    with guarded(rack, "c0", "xdp", "--guard", "1000s") as child:
+        child.send_signal(signal.SIGINT)
+        assert child.communicate() == ("c0 was not changed: it was interrupted\n", "")
     assert child.returncode == 1 and configured(rack) == before
 
 
 def test_another_command_meanwhile(rack):
     """What that one made stays, and is not said to be the guard's."""
-    child = guarded(rack, "c0", "xdp", "--guard", "1s")
-    until(lambda: path_of(rack, "c0") == "xdp" or child.poll() is not None, "the switch")
-    steer(rack, "path", "c0", "bridge")
-    out, err = child.communicate()
+    with guarded(rack, "c0", "xdp", "--guard", "1s") as child:
+        until(lambda: path_of(rack, "c0") == "xdp" or child.poll() is not None, "the switch")
+        steer(rack, "path", "c0", "bridge")
+        out, err = child.communicate()
     assert child.returncode == 1 and "stays" not in out and "back" not in out
     assert "another command changed c0 meanwhile" in err
     assert path_of(rack, "c0") == "bridge"
@@ -249,9 +254,9 @@ def test_another_command_meanwhile(rack):
 
 
 def test_a_flow_that_had_no_rule(rack):
-    child = guarded(rack, "udp:c0:7:c1:7", "xdp", "--guard", "1000s")
-    child.send_signal(signal.SIGTERM)
-    assert "udp:c0:7:c1:7 was not changed" in child.communicate()[0]
+    with guarded(rack, "udp:c0:7:c1:7", "xdp", "--guard", "1000s") as child:
+        child.send_signal(signal.SIGTERM)
+        assert "udp:c0:7:c1:7 was not changed" in child.communicate()[0]
     said = steer(rack, "path", "udp:c0:7:c1:7", "bridge", "--guard", "200ms")
     assert "what c0 sends" not in said and "udp:c0:7:c1:7 stays on bridge\n" in said
     assert "now steered by rules: c0; what is in none of them takes the bridge" in said
