@@ -9,6 +9,7 @@ sent, that every path judges them alike, and what happens when a path fails.
                           spoof
 """
 import os
+import re
 import signal
 import socket
 import struct
@@ -359,7 +360,10 @@ def test_a_moved_flow_of_a_node_that_may_spoof(steered):
 
 
 def test_a_frame_that_the_ports_program_did_not_see(steered):
-    """Generic XDP skips what a TC program has redirected: here that of the node's device `near`."""
+    """Generic XDP skips what a TC program has redirected (here that of the node's device `near`): on
+    6.18 it does, on 6.1 it does not (docs/kernels.md), and in between nobody has looked."""
+    release = tuple(map(int, re.match(r"(\d+)\.(\d+)", os.uname().release).groups()))
+    skips = {"no-xdp"} if release >= (6, 18) else {"xdp"} if release <= (6, 1) else {"xdp", "no-xdp"}
     frame = steered.datagram("c0", "t1")
     steered.rack.exec("c0", "ip", "link", "add", "near", "type", "veth", "peer", "name", "far")
     table = bpf.Object(STEER_OBJECT, types={"steer_egress": "tc"})
@@ -377,7 +381,8 @@ def test_a_frame_that_the_ports_program_did_not_see(steered):
         with sender:
             counted = steered.counted("c0", lambda: (sender.send(bytes(frame)),
                                                      steered.ports["t1"].expect(frame)))
-        assert counted == {"xdp" if steered.xdp == "native" else "no-xdp": 1}
+        assert set(counted.values()) == {1}
+        assert set(counted) <= (skips if steered.xdp == "generic" else {"xdp"})
     finally:
         steered.rack.exec("c0", "ip", "link", "del", "near")
         table.close()
