@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "bpf/fault.h"
 #include "bpf/load.h"
 #include "topo/tor.h"
 #include "tor.skel.h"
@@ -120,6 +121,18 @@ void tor_wait_for_programs(void)
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
+/*
+ * Room for `each` of every link and kind, up to what the map was declared with: an empty hash
+ * map of 2^18 takes 13 ms to make.
+ */
+static void set_links(struct bpf_map *map, const struct rack *rack, uint64_t each)
+{
+	uint64_t links = (uint64_t)rack->count * (rack->count + 1) * TOR_KIND_COUNT * each;
+
+	if (links < bpf_map__max_entries(map))
+		bpf_map__set_max_entries(map, links);
+}
+
 int tor_load(struct tor *tor, const struct rack *rack)
 {
 	struct tor_bpf *bpf = tor_bpf__open();
@@ -132,6 +145,8 @@ int tor_load(struct tor *tor, const struct rack *rack)
 	bpf_map__set_max_entries(bpf->maps.tor_cut, rack->count);
 	bpf_map__set_max_entries(bpf->maps.tor_devices, rack->count);
 	bpf_map__set_max_entries(bpf->maps.tor_sockets, rack->count * rack->queues);
+	set_links(bpf->maps.tor_links, rack, 1);
+	set_links(bpf->maps.tor_flows, rack, TOR_RULES_MAX);
 	bpf->rodata->nodes = rack->count;
 	bpf->rodata->queues = rack->queues;
 	if (bpf_load(bpf->obj, error, sizeof(error))) {
