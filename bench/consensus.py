@@ -17,6 +17,7 @@ import time
 import programs
 import rig
 import targets
+from output import table
 from rig import BUILD, ECHO, Rig
 
 OFFLOADS = ["none", "broadcast", "ack", "quorum", "all"]
@@ -95,14 +96,6 @@ def medians(repetitions):
 
 
 # --- the tables
-
-
-def table(headings, rows, left):
-    cells = [[str(cell) for cell in row] for row in [*headings, *rows]]
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    for row in cells:
-        print("  ".join(cell.ljust(w) if i < left else cell.rjust(w)
-                        for i, (cell, w) in enumerate(zip(row, widths))).rstrip())
 
 
 def shown(value, form):

@@ -25,6 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 sys.path.insert(0, os.path.join(ROOT, "pytests"))
 import bpf  # noqa: E402
+from output import say, table  # noqa: E402
 from racks import Rack, rack_command  # noqa: E402
 
 BUILD = os.path.join(ROOT, "build")
@@ -152,20 +153,6 @@ def fill_row(threshold, runs, base):
             text(runs, "lost", "%.1f"), text(runs, "cpu_us", "%.2f"), ratio(runs, base, "cpu_us")]
 
 
-def show(rows):
-    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    for r in rows:
-        print("  ".join(c.ljust(w) if i < 2 else c.rjust(w)
-                        for i, (c, w) in enumerate(zip(r, widths))).rstrip())
-
-
-def progress(words):
-    if sys.stderr.isatty():
-        print("\r\x1b[K" + words, end="", file=sys.stderr, flush=True)
-    elif words:
-        print(words, file=sys.stderr, flush=True)
-
-
 @contextlib.contextmanager
 def rack_with(directory, mode, queues, **keys):
     with Rack(directory, replicas=1, testers=2, xdp=mode, link={"queues": queues}, **keys) as rack:
@@ -186,7 +173,7 @@ def measure_paths(directory):
             with rack_with(directory, mode, queues) as bench:
                 for n in range(RUNS):
                     for path in PATHS:
-                        progress("%s, queues: %d, run %d of %d, %s" % (mode, queues, n + 1, RUNS, path))
+                        say("%s, queues: %d, run %d of %d, %s" % (mode, queues, n + 1, RUNS, path))
                         runs[path].append(bench.run(path))
             rows += [path_row(path, mode, queues, runs[path], runs["bridge"]) for path in PATHS]
     return rows
@@ -201,7 +188,7 @@ def measure_fill(directory):
             for threshold in FILL_THRESHOLDS}
         for n in range(RUNS):
             for threshold, bench in benches.items():
-                progress("fill_threshold %d, run %d of %d" % (threshold, n + 1, RUNS))
+                say("fill_threshold %d, run %d of %d" % (threshold, n + 1, RUNS))
                 runs[threshold].append(bench.run("afxdp", tcp=False))
     return [fill_row(threshold, runs[threshold], runs[FILL_THRESHOLDS[0]]) for threshold in runs]
 
@@ -209,12 +196,12 @@ def measure_fill(directory):
 def main():
     with tempfile.TemporaryDirectory() as directory:
         paths, fill = measure_paths(directory), measure_fill(directory)
-    progress("")
-    show([PATH_HEAD] + paths)
+    say("")
+    table([PATH_HEAD], paths, 2)
     print("\nx: to the bridge of the same rack. kpps: 64-byte frames that arrived. skbs: freed, for each "
           "of them.\nbalance: frames of the emptiest queue to those of the fullest; - : the port does "
           "not poll, and has no count.\n")
-    show([FILL_HEAD] + fill)
+    table([FILL_HEAD], fill, 2)
     print("\nx: to the first. Memory of %d frames." % (UMEM_MAX // 2048))
 
 

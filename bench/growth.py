@@ -9,7 +9,6 @@
 import contextlib
 import os
 import statistics
-import sys
 
 import matplotlib
 
@@ -17,6 +16,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 import rig  # noqa: E402
+from output import say  # noqa: E402
 from rig import ECHO, ROOT, Rig  # noqa: E402
 
 REPETITIONS = 3
@@ -28,11 +28,6 @@ CLIENTS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000]
 
 def medians(repetitions):
     return {name: statistics.median(one[name] for one in repetitions) for name in ("ops_per_s", "p50", "p99")}
-
-
-def say(text):
-    print("\r\x1b[K" + text if sys.stderr.isatty() else text, end="" if sys.stderr.isatty() else "\n",
-          file=sys.stderr, flush=True)
 
 
 def over_loads(loads):

@@ -46,8 +46,7 @@ static const struct command {
 	 "everything that is counted; --for looks so long first, --links on counts from now on"},
 	{"steer", cmd_steer,
 	 "RACK path NODE|FLOW PATH [--guard TIME] [--share N%] | add FLOW [TO [PATH]] | load FILE "
-	 "| "
-	 "rm FLOW|all | ls",
+	 "| rm FLOW|all | ls",
 	 "PATH through the switch of a node's frames or a flow's (udp:r0:1000:r1:2000): tc, xdp, "
 	 "bridge, afxdp\n\n" STEER_HELP},
 };
